@@ -1,0 +1,133 @@
+//! A process to start, as a value: rendered for people, compared in tests, started by `exec`.
+
+use std::fmt;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+
+/// Whether a command changes anything outside this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Only reads: runs under `--dry-run` too.
+    Probe,
+    /// Changes something: printed, not run, under `--dry-run`.
+    Change,
+    /// Tidies up after us: like `Change`, and runs even after Ctrl-C.
+    Cleanup,
+}
+
+/// One process. Secrets go into `secret_env` or `stdin` only, never into `args`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cmd {
+    pub program: String,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// Shown as `NAME=***`.
+    pub secret_env: Vec<(String, String)>,
+    pub stdin: Option<String>,
+    pub dir: Option<Utf8PathBuf>,
+    /// Completes "to …": "to build python-cpu-py3.11".
+    pub why: String,
+    pub effect: Effect,
+    /// After this long the whole process group is ended. `None` is for commands that cannot hang.
+    pub timeout: Option<Duration>,
+}
+
+impl Cmd {
+    fn new(program: &str, effect: Effect, why: impl Into<String>) -> Cmd {
+        Cmd {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            secret_env: Vec::new(),
+            stdin: None,
+            dir: None,
+            why: why.into(),
+            effect,
+            timeout: None,
+        }
+    }
+
+    /// A command that only reads. `why` completes "to …".
+    pub fn probe(program: &str, why: impl Into<String>) -> Cmd {
+        Cmd::new(program, Effect::Probe, why)
+    }
+
+    /// A command that changes something. `why` completes "to …".
+    pub fn change(program: &str, why: impl Into<String>) -> Cmd {
+        Cmd::new(program, Effect::Change, why)
+    }
+
+    /// A command that tidies up and is run even after Ctrl-C. `why` completes "to …".
+    pub fn cleanup(program: &str, why: impl Into<String>) -> Cmd {
+        Cmd::new(program, Effect::Cleanup, why)
+    }
+
+    pub fn arg(mut self, arg: impl Into<String>) -> Cmd {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Cmd {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Cmd {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn stdin(mut self, text: impl Into<String>) -> Cmd {
+        self.stdin = Some(text.into());
+        self
+    }
+
+    pub fn dir(mut self, dir: impl Into<Utf8PathBuf>) -> Cmd {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    pub fn timeout(mut self, limit: Duration) -> Cmd {
+        self.timeout = Some(limit);
+        self
+    }
+}
+
+/// The line a person can paste into a shell, without what goes to stdin.
+impl fmt::Display for Cmd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(dir) = &self.dir {
+            write!(f, "cd {} && ", shell_words::quote(dir.as_str()))?;
+        }
+        for (name, value) in &self.env {
+            write!(f, "{name}={} ", shell_words::quote(value))?;
+        }
+        for (name, _) in &self.secret_env {
+            write!(f, "{name}=*** ")?;
+        }
+        f.write_str(&shell_words::quote(&self.program))?;
+        for arg in &self.args {
+            write!(f, " {}", shell_words::quote(arg))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_a_line_that_a_shell_reads_back() {
+        let cmd = Cmd::change("docker", "build").args(["build", "--label", "a=b c", "it's"]).env("A", "x y").dir("/tmp/a b");
+        assert_eq!(cmd.to_string(), r#"cd '/tmp/a b' && A='x y' docker build --label 'a=b c' 'it'\''s'"#);
+    }
+
+    #[test]
+    fn hides_secrets() {
+        let mut cmd = Cmd::change("docker", "log in").stdin("hunter2");
+        cmd.secret_env.push(("TOKEN".into(), "hunter2".into()));
+        assert_eq!(cmd.to_string(), "TOKEN=*** docker");
+    }
+}

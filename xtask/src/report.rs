@@ -1,0 +1,46 @@
+//! Where output goes: results to stdout, progress and notes to stderr; tables as text.
+
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Silences notes (`--quiet`); results and errors are still printed.
+pub fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// One line of result on stdout. A reader that went away (`| head`) is not an error.
+pub fn result(text: &str) {
+    let _closed = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// One line of progress on stderr.
+pub fn note(text: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        let _closed = writeln!(io::stderr().lock(), "{text}");
+    }
+}
+
+/// Rows as text, columns padded to their widest cell (in characters), two spaces between.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["build".into(), "result".into()], vec!["python-cpu".into(), "ok".into()]];
+        assert_eq!(table(&rows), "build       result\npython-cpu  ok");
+    }
+}
