@@ -1,0 +1,2 @@
+//! One task, one file.
+pub mod sandbox;
