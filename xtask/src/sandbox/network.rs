@@ -64,7 +64,10 @@ pub fn restore(runner: &Runner, paths: &Paths) -> Result<()> {
             runner.read(&firewall(paths, "iptables-restore", "remove the engine's rules").arg("--noflush").stdin(undo))?;
         }
         for table in new_and_empty(&before.rules, &rules(runner, paths)?) {
-            runner.read(&firewall(paths, "nft", "remove an empty table").args(["delete", "table", "ip", &table]))?;
+            let delete = firewall(paths, "nft", "remove an empty table").args(["delete", "table", "ip", &table]);
+            if runner.which(&delete.program).is_some() {
+                runner.read(&delete)?;
+            }
         }
         before.absent.iter().for_each(|dir| remove_empty(dir));
         for (name, value) in &before.settings {
