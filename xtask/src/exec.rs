@@ -103,7 +103,7 @@ impl Runner {
 
     /// Runs to the end; the child's output goes to our stderr as it comes.
     pub fn run(&self, cmd: &Cmd) -> Result<()> {
-        let exit = self.stream(cmd, |line| report::note(line))?;
+        let exit = self.stream(cmd, report::note)?;
         self.check(cmd, &exit)
     }
 

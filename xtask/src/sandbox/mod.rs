@@ -140,7 +140,7 @@ pub fn down(runner: &Runner, purge: bool) -> Result<()> {
         report::note(&format!("would end {} processes of the sandbox{purged}", process::ours(&paths.run).len()));
         return Ok(());
     }
-    if !paths.run.exists() && !(purge && paths.cache.exists()) {
+    if !paths.run.exists() && (!purge || !paths.cache.exists()) {
         return Ok(());
     }
     paths.create()?;

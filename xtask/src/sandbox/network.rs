@@ -171,8 +171,7 @@ fn undo_table(table: &str, before: &[&str], now: &[&str]) -> String {
 fn new_and_empty(before: &str, now: &str) -> Vec<String> {
     let before = tables(before);
     let bare = |line: &&str| line.starts_with(':') && line.contains(" ACCEPT ");
-    let empty =
-        tables(now).into_iter().filter(|(table, lines)| !before.contains_key(table) && lines.iter().all(|line| bare(&line)));
+    let empty = tables(now).into_iter().filter(|(table, lines)| !before.contains_key(table) && lines.iter().all(bare));
     empty.map(|(table, _)| table.to_owned()).collect()
 }
 
