@@ -22,6 +22,11 @@ pub fn note(text: &str) {
     }
 }
 
+/// The one error at the end, on stderr; also with `--quiet`.
+pub fn error(text: &str) {
+    let _closed = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Rows as text, columns padded to their widest cell (in characters), two spaces between.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

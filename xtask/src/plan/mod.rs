@@ -1,5 +1,17 @@
 //! The plan: every decision of a run, as data. Pure: no clock, environment, file, network or process.
 
+mod cache;
+mod checks;
+mod key;
+pub mod labels;
+mod parents;
+mod planner;
+pub mod render;
+mod select;
+mod tags;
+
+pub use planner::plan;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Secret, Test};
