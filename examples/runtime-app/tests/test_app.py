@@ -20,7 +20,7 @@ def ask(method, body=b""):
     }
     setup_testing_defaults(environ)
     status = []
-    answer = b"".join(app.make()(environ, lambda line, headers: status.append(line)))
+    answer = b"".join(app.make()(environ, lambda line, *_: status.append(line)))
     return status[0], json.loads(answer)
 
 
