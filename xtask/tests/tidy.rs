@@ -11,7 +11,11 @@ fn root() -> PathBuf {
 
 /// Files that git tracks or would track, relative to the repository, with their text; what is not UTF-8 is left out.
 fn files(wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
-    let output = Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root()).output().unwrap();
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "git ls-files failed");
     let names = String::from_utf8(output.stdout).unwrap();
     let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root().join(name)).ok()?));
@@ -37,7 +41,9 @@ fn assert_none(faults: Vec<String>) {
 /// Lines of `files` outside `home` that contain one of `words`.
 fn only_in(home: &[&str], words: &[&str], fix: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    for (name, text) in sources().iter().filter(|(name, _)| !home.iter().any(|home| name.starts_with(&format!("xtask/src/{home}")))) {
+    for (name, text) in
+        sources().iter().filter(|(name, _)| !home.iter().any(|home| name.starts_with(&format!("xtask/src/{home}"))))
+    {
         for (at, line) in code(text) {
             faults.extend(words.iter().filter(|word| line.contains(**word)).map(|word| format!("{name}:{at}: {word} ({fix})")));
         }
@@ -55,7 +61,10 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn files_are_short() {
     let long = files(|name| name.ends_with(".rs")).into_iter().filter(|(_, text)| text.lines().count() > 400);
-    assert_none(long.map(|(name, text)| format!("{name}:{}: over 400 lines (the model is wrong, not the cap)", text.lines().count())).collect());
+    assert_none(
+        long.map(|(name, text)| format!("{name}:{}: over 400 lines (the model is wrong, not the cap)", text.lines().count()))
+            .collect(),
+    );
 }
 
 #[test]
@@ -82,11 +91,17 @@ fn one_file_spells_docker() {
 
 #[test]
 fn the_planner_is_pure() {
-    let words = ["crate::exec", "crate::docker", "crate::engine", "crate::tasks", "crate::report", "std::fs", "std::net", "Runner"];
+    let words =
+        ["crate::exec", "crate::docker", "crate::engine", "crate::tasks", "crate::report", "std::fs", "std::net", "Runner"];
     let mut faults = Vec::new();
     for (name, text) in sources().iter().filter(|(name, _)| name.starts_with("xtask/src/plan/")) {
         for (at, line) in code(text) {
-            faults.extend(words.iter().filter(|word| line.contains(**word)).map(|word| format!("{name}:{at}: {word} (the planner reads data only)")));
+            faults.extend(
+                words
+                    .iter()
+                    .filter(|word| line.contains(**word))
+                    .map(|word| format!("{name}:{at}: {word} (the planner reads data only)")),
+            );
         }
     }
     assert_none(faults);
@@ -104,10 +119,15 @@ fn every_command_that_is_named_exists() {
     let help = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let listed = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
-    let known: BTreeSet<&str> = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next()).collect();
+    let known: BTreeSet<&str> = listed
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
     assert!(known.contains("plan"), "cannot read the commands from --help:\n{help}");
     let mut faults = Vec::new();
-    for (name, text) in files(|name| [".md", ".yml", ".rs", ".toml", ".j2"].iter().any(|end| name.ends_with(end)) && name != "CHANGELOG.md") {
+    for (name, text) in
+        files(|name| [".md", ".yml", ".rs", ".toml", ".j2"].iter().any(|end| name.ends_with(end)) && name != "CHANGELOG.md")
+    {
         for (at, line) in text.lines().enumerate() {
             for rest in line.split("cargo xtask ").skip(1) {
                 let word: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();

@@ -1,6 +1,8 @@
 //! The plan: every decision of a run, as data. Pure: no clock, environment, file, network or process.
 
 mod cache;
+#[cfg(test)]
+mod golden;
 mod checks;
 mod key;
 pub mod labels;
