@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(one("x\n").apply(repo, Mode::Write).unwrap(), 0);
         assert_eq!(one("x\n").apply(repo, Mode::Check).unwrap(), 0);
         let error = one("y\n").apply(repo, Mode::Check).unwrap_err();
-        assert_eq!(crate::error::render(&error), "error: 1 generated file is out of date\nhint: run `cargo xtask x` and commit the result");
+        assert_eq!(
+            crate::error::render(&error),
+            "error: 1 generated file is out of date\nhint: run `cargo xtask x` and commit the result"
+        );
         assert_eq!(std::fs::read_to_string(repo.join("a/b")).unwrap(), "x\n", "check writes nothing");
     }
 

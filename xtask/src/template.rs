@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{DynObject, Object, Value};
 use minijinja::{Environment, UndefinedBehavior};
 
@@ -17,7 +18,7 @@ use crate::error::Fault;
 /// # Errors
 /// Usage faults, all templates at once: syntax errors and undefined names, with the template's line.
 pub fn render_all(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathBuf, String>> {
-    let mut environment = environment();
+    let mut environment = environment()?;
     let mut rendered = BTreeMap::new();
     let mut faults: Vec<String> = Vec::new();
     for build in &config.builds {
@@ -41,25 +42,24 @@ pub fn render_all(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathB
     let more = faults.len().saturating_sub(10);
     faults.truncate(10);
     let tail = if more > 0 { format!("\n  and {more} more") } else { String::new() };
-    let hint = "a template sees the axes, `vars`, id, image, variant, and version(…); give a name a value under [image.NAME.vars]";
+    let hint =
+        "a template sees the axes, `vars`, id, image, variant, and version(…); give a name a value under [image.NAME.vars]";
     Err(Fault::usage(format!("cannot render:\n  {}{tail}", faults.join("\n  "))).hint(hint).into())
 }
 
-fn environment() -> Environment<'static> {
+fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_keep_trailing_newline(true);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build()?);
     environment.add_function("version", |text: String| Value::from_object(Dotted::parse(&text)));
-    environment
+    Ok(environment)
 }
 
-fn values(build: &Build) -> BTreeMap<&str, &str> {
+fn values(build: &Build) -> Value {
     let mut values: BTreeMap<&str, &str> = build.vars.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     values.extend(build.axes.iter().map(|(axis, value)| (axis.as_str(), value.as_str())));
     values.extend([("id", build.id.as_str()), ("image", &build.image), ("variant", &build.variant)]);
-    values
+    Value::from_pairs(values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())))
 }
 
 /// The first line of a generated file; `gen-dockerfiles` finds orphans by it.
@@ -112,12 +112,12 @@ mod tests {
     #[test]
     fn versions_compare_number_by_number() {
         let text = "{{ version('3.9') < version('3.12') }} {{ version('3.10') >= version('3.10') }} {{ version('3.7') }}";
-        assert_eq!(environment().render_str(text, ()).unwrap(), "true true 3.7");
+        assert_eq!(environment().unwrap().render_str(text, ()).unwrap(), "True True 3.7");
     }
 
     #[test]
     fn an_undefined_name_is_an_error_with_its_line() {
-        let mut environment = environment();
+        let mut environment = environment().unwrap();
         environment.add_template("docker/D.j2", "FROM x\nRUN {{ nope }}\n").unwrap();
         let error = environment.get_template("docker/D.j2").unwrap().render(()).unwrap_err();
         assert!(explain(Utf8Path::new("docker/D.j2"), &error).starts_with("docker/D.j2:2: undefined value"), "{error}");

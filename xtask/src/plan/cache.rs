@@ -43,7 +43,11 @@ pub fn entries(input: &Input<'_>, build: &Build, policy: &Policy, stage: &Stage)
         to.push(format!("type=gha,scope={},mode=max,ignore-error=true", build.id));
     }
     to.extend(inline_only(build, policy, stage).to);
-    Entries { from: if stage.fresh { Vec::new() } else { read.clone() }, to, push_from: if stage.publishes { read } else { Vec::new() } }
+    Entries {
+        from: if stage.fresh { Vec::new() } else { read.clone() },
+        to,
+        push_from: if stage.publishes { read } else { Vec::new() },
+    }
 }
 
 fn from_tag(input: &Input<'_>, build: &Build, tag: &str) -> String {

@@ -8,20 +8,26 @@ use crate::error::Fault;
 
 /// Checks in the order of their names.
 pub fn checks(input: &Input<'_>, builds: &[Build]) -> Result<Vec<Check>> {
-    input.config.checks.iter().map(|(name, check)| {
-        let r#in = check.r#in.as_ref().map(|image| place(input, name, image, builds)).transpose()?;
-        let timeout = check.timeout.as_deref().unwrap_or("5m");
-        let timeout = humantime::parse_duration(timeout).map_err(|error| Fault::usage(format!("check.{name}.timeout: {error}")))?;
-        Ok(Check {
-            name: name.clone(),
-            r#in,
-            run: check.run.to_vec(),
-            compose: check.compose.clone(),
-            services: check.services.clone(),
-            may_fail: check.may_fail,
-            timeout: timeout.as_secs(),
+    input
+        .config
+        .checks
+        .iter()
+        .map(|(name, check)| {
+            let r#in = check.r#in.as_ref().map(|image| place(input, name, image, builds)).transpose()?;
+            let timeout = check.timeout.as_deref().unwrap_or("5m");
+            let timeout =
+                humantime::parse_duration(timeout).map_err(|error| Fault::usage(format!("check.{name}.timeout: {error}")))?;
+            Ok(Check {
+                name: name.clone(),
+                r#in,
+                run: check.run.to_vec(),
+                compose: check.compose.clone(),
+                services: check.services.clone(),
+                may_fail: check.may_fail,
+                timeout: timeout.as_secs(),
+            })
         })
-    }).collect()
+        .collect()
 }
 
 fn place(input: &Input<'_>, check: &str, image: &str, builds: &[Build]) -> Result<String> {

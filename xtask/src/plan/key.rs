@@ -45,9 +45,5 @@ pub fn key(inputs: &Inputs<'_>) -> String {
         "target": build.target,
         "version": input.version.map(|version| &version.text),
     });
-    hex(&Sha256::digest(named.to_string()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::facts::hex(&Sha256::digest(named.to_string()))
 }

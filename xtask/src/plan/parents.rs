@@ -20,7 +20,10 @@ pub struct Resolved {
 /// The builds that are parents of this one: same image name as in `parent`, same values on the axes they share.
 pub fn points<'a>(input: &Input<'a>, child: &'a Build) -> impl Iterator<Item = &'a Build> + use<'a> {
     let config = input.config;
-    child.parents.iter().filter_map(move |parent| config.builds.iter().find(|build| build.image == parent.image && agrees(build, child)))
+    child
+        .parents
+        .iter()
+        .filter_map(move |parent| config.builds.iter().find(|build| build.image == parent.image && agrees(build, child)))
 }
 
 fn agrees(parent: &Build, child: &Build) -> bool {
@@ -62,7 +65,11 @@ pub fn resolve(input: &Input<'_>, child: &Build, in_plan: &BTreeSet<&str>) -> Re
             let message = format!("{}: parent = \"{}\", but {} has no FROM of it", child.id, parent.image, child.dockerfile);
             return Err(Fault::usage(message).hint(format!("write `FROM {}` or `FROM {repository}`", build.image)).into());
         }
-        let is = if in_plan.contains(build.id.as_str()) { format!("build:{}", build.id) } else { published(input, child, parent, build)? };
+        let is = if in_plan.contains(build.id.as_str()) {
+            format!("build:{}", build.id)
+        } else {
+            published(input, child, parent, build)?
+        };
         resolved.extend(names.into_iter().map(|name| Resolved { name: name.clone(), is: is.clone() }));
     }
     undeclared(input, child, &dockerfile.images)?;
@@ -71,8 +78,11 @@ pub fn resolve(input: &Input<'_>, child: &Build, in_plan: &BTreeSet<&str>) -> Re
 
 fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -> Result<String> {
     if input.config.registry.is_empty() {
-        let message = format!("base image {} of {} is not built in this run, and there is no registry to take it from", build.id, child.id);
-        return Err(Fault::usage(message).hint(format!("run `cargo xtask ci-build --mode test --only image={}`", build.image)).into());
+        let message =
+            format!("base image {} of {} is not built in this run, and there is no registry to take it from", build.id, child.id);
+        return Err(Fault::usage(message)
+            .hint(format!("run `cargo xtask ci-build --mode test --only image={}`", build.image))
+            .into());
     }
     Ok(format!("{}:{}", with_registry(input.config, &build.repository), parent.tag))
 }
@@ -88,21 +98,29 @@ fn means(input: &Input<'_>, image: &str, build: &Build) -> bool {
 }
 
 fn is_repository(input: &Input<'_>, name: &str, build: &Build) -> bool {
-    (build.repository.contains('/') && name == build.repository) || (!input.config.registry.is_empty() && name == with_registry(input.config, &build.repository))
+    (build.repository.contains('/') && name == build.repository)
+        || (!input.config.registry.is_empty() && name == with_registry(input.config, &build.repository))
 }
 
 /// A FROM of one of our own repositories must be declared, or it would silently be a stale one.
 fn undeclared(input: &Input<'_>, child: &Build, images: &[String]) -> Result<()> {
     let declared: Vec<&Build> = points(input, child).collect();
     for image in images {
-        let own = input.config.builds.iter().find(|build| build.image != child.image && {
-            let name = image.split('@').next().unwrap_or(image);
-            let name = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name);
-            is_repository(input, name, build)
+        let own = input.config.builds.iter().find(|build| {
+            build.image != child.image && {
+                let name = image.split('@').next().unwrap_or(image);
+                let name = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name);
+                is_repository(input, name, build)
+            }
         });
         if let Some(own) = own.filter(|own| !declared.iter().any(|parent| parent.id == own.id)) {
-            let message = format!("{}: {} is made FROM {image}, which is the image {} of this repository", child.id, child.dockerfile, own.image);
-            return Err(Fault::usage(message).hint(format!("add `parent = \"{}\"` to [image.{}]", own.image, child.image)).into());
+            let message = format!(
+                "{}: {} is made FROM {image}, which is the image {} of this repository",
+                child.id, child.dockerfile, own.image
+            );
+            return Err(Fault::usage(message)
+                .hint(format!("add `parent = \"{}\"` to [image.{}]", own.image, child.image))
+                .into());
         }
     }
     Ok(())

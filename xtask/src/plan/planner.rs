@@ -72,7 +72,8 @@ fn version(config: &Config, event: &Event) -> Result<Option<Version>> {
     match from_file {
         Some(file) if file.version.text != *name => {
             let message = format!("the tag is {name}, but {} says {}", file.path, file.version.text);
-            let hint = format!("write {name} into {}, commit, and tag that commit; or push the tag {}", file.path, file.version.text);
+            let hint =
+                format!("write {name} into {}, commit, and tag that commit; or push the tag {}", file.path, file.version.text);
             Err(Fault::usage(message).hint(hint).into())
         }
         Some(file) => Ok(Some(file.version.clone())),
@@ -125,7 +126,8 @@ fn build(
 
     let tags = tags::tags(input, build, policy, &repository)?;
     reasons.extend(tags.held_back.iter().cloned());
-    let publishes = publishing_event(input) && build.publish && !build.local_only && input.facts.dirty.is_none() && !tags.is_empty();
+    let publishes =
+        publishing_event(input) && build.publish && !build.local_only && input.facts.dirty.is_none() && !tags.is_empty();
     if publishes && input.config.registry.is_empty() {
         return Err(no_registry(input.config, &build.id));
     }
@@ -181,7 +183,9 @@ fn platforms(input: &Input<'_>, build: &config::Build, policy: &config::Policy) 
 fn no_registry(config: &Config, id: &str) -> anyhow::Error {
     let fault = match &config.registry_unset {
         Some(name) => Fault::not_ready(format!("cannot publish {id}: ${{{name}}} is not set")).hint(format!("export {name}=…")),
-        None => Fault::usage(format!("cannot publish {id}: {} names no registry", config.file)).hint("add `registry = \"ghcr.io\"`"),
+        None => {
+            Fault::usage(format!("cannot publish {id}: {} names no registry", config.file)).hint("add `registry = \"ghcr.io\"`")
+        }
     };
     fault.into()
 }

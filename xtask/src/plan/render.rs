@@ -55,7 +55,12 @@ pub fn text(plan: &Plan) -> String {
         line(format!("warning: {warning}"));
     }
     let published = plan.builds.iter().filter(|build| build.push.how != How::None).count();
-    line(format!("\n{} builds, {published} published, {} skipped, {} checks", plan.builds.len(), plan.skipped.len(), plan.checks.len()));
+    line(format!(
+        "\n{} builds, {published} published, {} skipped, {} checks",
+        plan.builds.len(),
+        plan.skipped.len(),
+        plan.checks.len()
+    ));
     out.truncate(out.trim_end().len());
     out
 }

@@ -10,7 +10,7 @@ use crate::config::condition::{Condition, Subject, selects};
 use crate::config::{Build, EventKey, Policy};
 use crate::error::Fault;
 use crate::event::Event;
-use crate::facts::Changed;
+use crate::facts::{Changed, dockerfile};
 use crate::glob;
 
 /// A build that is in, with what its event does for it.
@@ -158,19 +158,7 @@ fn made_of(input: &Input<'_>, build: &Build, file: &Utf8Path) -> bool {
     if build.tests.iter().flat_map(|test| &test.mounts).any(|(path, _)| is_or_under(path)) {
         return true;
     }
-    let Some(inside) = (if build.context == "." { Some(file) } else { file.strip_prefix(&build.context).ok() }) else {
-        return false;
-    };
-    match input.facts.dockerfiles.get(&build.dockerfile).and_then(|dockerfile| dockerfile.sources.as_ref()) {
-        None => true,
-        Some(sources) => inside == ".dockerignore" || sources.iter().any(|source| takes(source, inside)),
-    }
-}
-
-/// Whether a source of COPY takes a file: the file itself, a folder above it, or a pattern of either.
-fn takes(source: &str, file: &Utf8Path) -> bool {
-    let source = source.trim_start_matches("./").trim_start_matches('/').trim_end_matches('/');
-    file.ancestors().any(|path| path == source || (!path.as_str().is_empty() && glob::matches_any(&[source], path.as_str())))
+    dockerfile::takes(&build.context, input.facts.dockerfiles.get(&build.dockerfile), file)
 }
 
 /// A child is in whenever its parent is built and the event has a policy for the child.

@@ -47,7 +47,8 @@ impl Tags {
 pub fn tags(input: &Input<'_>, build: &Build, policy: &Policy, repository: &str) -> Result<Tags> {
     let mut tags = Tags::default();
     let is_prerelease = input.version.is_some_and(|version| version.is_prerelease());
-    let is_release = matches!(input.event, Event::Tag { .. }) || policy.tags.iter().any(|tag| tag.contains("{version}") || tag.contains("{semver}"));
+    let is_release = matches!(input.event, Event::Tag { .. })
+        || policy.tags.iter().any(|tag| tag.contains("{version}") || tag.contains("{semver}"));
     let holds = is_prerelease && is_release && !input.config.release.prereleases_move_tags;
     for template in &policy.tags {
         if template.contains("{number}") && matches!(input.event, Event::PullRequest { number: None, .. }) {
