@@ -43,7 +43,7 @@ impl Version {
         }
         let bare = text.strip_prefix('v').unwrap_or(text);
         let (core, build) = bare.split_once('+').map_or((bare, None), |(core, build)| (core, Some(build)));
-        if build.is_some_and(|build| semver::BuildMetadata::new(build).is_err()) {
+        if build.is_some_and(|build| build.is_empty() || semver::BuildMetadata::new(build).is_err()) {
             return Err(fault("what follows + may hold letters, digits, - and ."));
         }
         let mut rest = core;

@@ -115,7 +115,7 @@ pub fn gather(
         dirty: git.dirty(),
         branch: git.branch(),
         source: source(env, &git),
-        run: env.get("GITHUB_RUN_ID").cloned().unwrap_or_else(|| local_run(&now)),
+        run: env.get("GITHUB_RUN_ID").cloned().unwrap_or_else(|| local_run(&recorded.event, commit.as_deref(), &now)),
         host_platform: host_platform(),
         since_release: since_release(&git, config, recorded, &changed),
         dockerfiles: dockerfiles(repo, config, rendered)?,
@@ -126,10 +126,15 @@ pub fn gather(
     })
 }
 
-/// Tells local runs apart; letters and digits only, because it becomes part of a tag.
-fn local_run(now: &str) -> String {
-    let digits: String = now.chars().filter(char::is_ascii_digit).collect();
-    format!("local{digits}p{}", std::process::id())
+/// Names a run outside of Actions; letters and digits only, because it becomes part of a tag.
+///
+/// The same commit is the same run, so that a second attempt goes on where the first ended; scheduled and manual
+/// runs rebuild on purpose and are told apart by the time.
+fn local_run(event: &Event, commit: Option<&str>, now: &str) -> String {
+    match (event, commit) {
+        (Event::Schedule { .. } | Event::Manual { .. }, _) | (_, None) => now.chars().filter(char::is_ascii_digit).collect(),
+        (_, Some(commit)) => commit.chars().take(12).collect(),
+    }
 }
 
 fn source(env: &Env, git: &Git<'_>) -> Option<String> {

@@ -35,8 +35,8 @@ pub struct Plan {
     pub event: Event,
     /// As written in the version file or the tag.
     pub version: Option<String>,
-    /// `{timestamp}`: YYYYMMDD-HHMMSS in UTC, fixed when planned.
-    pub timestamp: String,
+    /// `{timestamp}`: YYYYMMDD-HHMMSS in UTC, fixed when planned; null where no tag has it.
+    pub timestamp: Option<String>,
     /// Whether this run publishes.
     pub publishes: bool,
     /// A build to start or a tag to write.
@@ -181,7 +181,7 @@ pub mod testing {
             source: None,
             event: Event::Local,
             version: None,
-            timestamp: "20260102-030405".into(),
+            timestamp: None,
             publishes: false,
             has_work: !builds.is_empty(),
             builds,

@@ -32,6 +32,9 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     let selection = select::select(&input, only)?;
     let taken: BTreeSet<&str> = selection.taken.iter().map(|taken| taken.build.id.as_str()).collect();
 
+    // The clock is in the plan only where it decides something: else the same commit gives the same bytes.
+    let timed = |tag: &String| tag.contains("{timestamp}") || tag.contains("{date}");
+    let needs_time = selection.taken.iter().any(|taken| taken.policy.tags.iter().any(timed));
     let mut builds = Vec::with_capacity(taken.len());
     let mut keys = BTreeMap::new();
     let mut warnings = Vec::new();
@@ -55,7 +58,7 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         source: facts.source.clone(),
         event: event.clone(),
         version: version.as_ref().map(|version| version.text.clone()),
-        timestamp: tags::timestamp(&facts.now),
+        timestamp: needs_time.then(|| tags::timestamp(&facts.now)),
         publishes,
         has_work: !builds.is_empty(),
         checks: checks::checks(&input, &builds)?,
