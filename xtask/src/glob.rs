@@ -10,7 +10,7 @@ use regex_lite::Regex;
 
 /// One pattern, compiled.
 #[derive(Clone, Debug)]
-pub struct Pattern {
+struct Pattern {
     negated: bool,
     matcher: Matcher,
 }
@@ -19,19 +19,24 @@ pub struct Pattern {
 enum Matcher {
     /// No special character in it: most patterns of branches.
     Literal(String),
+    /// `folder/**`: most patterns of paths.
+    Under(String),
     Regex(Regex),
 }
 
 impl Pattern {
-    /// # Errors
-    /// One line that names the pattern and what is wrong with it.
-    pub fn parse(text: &str) -> Result<Pattern, String> {
+    fn parse(text: &str) -> Result<Pattern, String> {
         let (negated, body) = text.strip_prefix('!').map_or((false, text), |body| (true, body));
         if body.is_empty() {
             return Err(format!("the pattern `{text}` is empty (`**` matches everything)"));
         }
-        if !body.contains(['*', '?', '+', '[', '\\']) {
+        // Regular expressions are slow to make, and these two need none.
+        let plain = |text: &str| !text.contains(['*', '?', '+', '[', '\\']);
+        if plain(body) {
             return Ok(Pattern { negated, matcher: Matcher::Literal(body.to_owned()) });
+        }
+        if let Some(folder) = body.strip_suffix("**").filter(|folder| folder.ends_with('/') && plain(folder)) {
+            return Ok(Pattern { negated, matcher: Matcher::Under(folder.to_owned()) });
         }
         let expression = translate(body).map_err(|fault| format!("the pattern `{text}` {fault}"))?;
         let regex = Regex::new(&expression).map_err(|error| format!("the pattern `{text}` cannot be used: {error}"))?;
@@ -39,39 +44,27 @@ impl Pattern {
     }
 
     /// Whether the pattern, without its `!`, is that of the whole text.
-    pub fn matches(&self, text: &str) -> bool {
+    fn matches(&self, text: &str) -> bool {
         match &self.matcher {
             Matcher::Literal(literal) => literal == text,
+            Matcher::Under(folder) => text.starts_with(folder.as_str()),
             Matcher::Regex(regex) => regex.is_match(text),
         }
     }
 }
 
-/// A list of patterns, compiled once for many paths.
-#[derive(Clone, Debug, Default)]
-pub struct Patterns(Vec<Pattern>);
-
-impl Patterns {
-    /// # Errors
-    /// The first pattern that cannot be read; loading the configuration reports all of them.
-    pub fn parse<S: AsRef<str>>(patterns: &[S]) -> Result<Patterns, String> {
-        patterns.iter().map(|pattern| Pattern::parse(pattern.as_ref())).collect::<Result<_, _>>().map(Patterns)
-    }
-
-    /// The last pattern that matches decides: a plain one takes the text, one with `!` takes it back.
-    pub fn matches(&self, text: &str) -> bool {
-        self.0.iter().rev().find(|pattern| pattern.matches(text)).is_some_and(|pattern| !pattern.negated)
-    }
+/// # Errors
+/// One line that names the pattern and what is wrong with it.
+pub fn check(pattern: &str) -> Result<(), String> {
+    Pattern::parse(pattern).map(drop)
 }
 
-/// Whether one pattern is that of a whole text; one that cannot be read (loading refuses it) matches nothing.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    Pattern::parse(pattern).is_ok_and(|pattern| pattern.matches(text) != pattern.negated)
-}
-
-/// Whether a list of patterns, read in order, takes a text; see [`Patterns`] for many texts.
-pub fn matches_any<S: AsRef<str>>(patterns: &[S], text: &str) -> bool {
-    Patterns::parse(patterns).is_ok_and(|patterns| patterns.matches(text))
+/// Whether a list of patterns takes a name. The last one that matches decides: a plain one takes it, one with
+/// `!` takes it back. A pattern that cannot be read matches nothing; see [`check`].
+pub fn matches_any<S: AsRef<str>>(patterns: &[S], name: &str) -> bool {
+    let parsed = patterns.iter().rev().filter_map(|pattern| Pattern::parse(pattern.as_ref()).ok());
+    let mut matching = parsed.filter(|pattern| pattern.matches(name));
+    matching.next().is_some_and(|last| !last.negated)
 }
 
 fn translate(body: &str) -> Result<String, String> {
@@ -154,6 +147,10 @@ fn bracket(set: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        matches_any(&[pattern], text)
+    }
 
     /// Pattern, what it matches, what it does not; most rows are facts of GitHub's page.
     #[test]
@@ -244,7 +241,7 @@ mod tests {
             ("x\\", "the pattern `x\\` ends in `\\`"),
         ];
         for (pattern, expected) in table {
-            let error = Pattern::parse(pattern).expect_err(pattern);
+            let error = check(pattern).expect_err(pattern);
             assert!(error.starts_with(expected), "{error}");
         }
     }
