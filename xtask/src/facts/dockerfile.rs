@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use camino::Utf8Path;
 use parse_dockerfile::{Flag, Instruction, Source, Stage};
+use sha2::{Digest as _, Sha256};
 
 use crate::facts::words::{Gap, Vars};
-use crate::facts::{Dockerfile, heredoc, sha256, sources};
+use crate::facts::{Dockerfile, heredoc, hex, sources};
 
 /// Reads a Dockerfile as BuildKit would build it: with these build arguments, the stages that `target`
 /// (default: the last) needs, for each of the platforms.
@@ -35,12 +37,23 @@ pub fn read(
         walk(&stages, target, args, &global, &mut taken)?;
     }
     Ok(Dockerfile {
-        sha256: sha256(text.as_bytes()),
+        sha256: hex(&Sha256::digest(text)),
         images: taken.images.into_iter().collect(),
         sources: if taken.whole { None } else { Some(taken.sources.into_iter().collect()) },
         remotes: taken.remotes.into_iter().collect(),
         syntax,
     })
+}
+
+/// Whether a file (relative to the repository) is one that the image is made of; without a Dockerfile, any of the context.
+pub fn takes(context: &Utf8Path, dockerfile: Option<&Dockerfile>, file: &Utf8Path) -> bool {
+    let inside = if context == "." { Ok(file) } else { file.strip_prefix(context) };
+    let Ok(inside) = inside else { return false };
+    match dockerfile.and_then(|dockerfile| dockerfile.sources.as_ref()) {
+        None => true,
+        // It says what COPY leaves out.
+        Some(patterns) => inside == ".dockerignore" || sources::take(patterns, inside.as_str()),
+    }
 }
 
 #[derive(Default)]

@@ -143,3 +143,22 @@ fn faults() {
         assert!(error.starts_with(expected), "{text}: {error}");
     }
 }
+
+#[test]
+fn files_of_the_context() {
+    let some =
+        |sources: &[&str]| Dockerfile { sources: Some(sources.iter().map(|&s| s.into()).collect()), ..Dockerfile::default() };
+    for (context, sources, file, yes) in [
+        (".", vec!["src", "requirements/*.txt"], "src/a/b.py", true),
+        (".", vec!["src", "requirements/*.txt"], "requirements/base.txt", true),
+        (".", vec!["src"], "README.md", false),
+        ("services/web", vec!["app.py"], "services/web/app.py", true),
+        ("services/web", vec!["app.py"], "services/api/app.py", false),
+        ("services/web", vec!["app.py"], "services/website/app.py", false),
+        (".", vec!["a"], ".dockerignore", true),
+    ] {
+        assert_eq!(takes(context.into(), Some(&some(&sources)), file.into()), yes, "{context} {sources:?} {file}");
+    }
+    assert!(takes(".".into(), None, "anything".into()), "unknown takes everything");
+    assert!(takes("a".into(), Some(&Dockerfile::default()), "a/b".into()) && !takes("a".into(), None, "b".into()));
+}

@@ -2,6 +2,9 @@
 
 pub mod dockerfile;
 pub mod git;
+mod heredoc;
+mod sources;
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -10,7 +13,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Env};
+use crate::config::{Build, Config, Env};
 use crate::error::Fault;
 use crate::event::{Compare, Event, Recorded};
 use crate::exec::Runner;
@@ -44,6 +47,16 @@ pub struct Facts {
     pub since_release: Changed,
     /// By path: what each Dockerfile (rendered, where it has a template) is made of.
     pub dockerfiles: BTreeMap<Utf8PathBuf, Dockerfile>,
+    /// By build: what its Dockerfile is made of where its arguments, target or platforms make a difference.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<String, Dockerfile>,
+}
+
+impl Facts {
+    /// What the Dockerfile of a build takes from outside.
+    pub fn dockerfile(&self, build: &Build) -> Option<&Dockerfile> {
+        self.variants.get(&build.id).or_else(|| self.dockerfiles.get(&build.dockerfile))
+    }
 }
 
 /// Files that changed, or why that is not known (then everything is taken as changed).
@@ -69,6 +82,12 @@ pub struct Dockerfile {
     pub images: Vec<String>,
     /// Sources of COPY, ADD and bind mounts, relative to the context, as patterns; `None`: the whole context.
     pub sources: Option<Vec<String>>,
+    /// What ADD downloads; its content is not known here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remotes: Vec<String>,
+    /// The image of `# syntax=`; also among `images`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syntax: Option<String>,
 }
 
 /// The environment; what is not UTF-8 is left out.
@@ -110,6 +129,7 @@ pub fn gather(
         (Compare::Base(base), _) => git.changed_since(base, &default_branch),
     };
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let (dockerfiles, variants) = dockerfiles(repo, config, rendered)?;
     Ok(Facts {
         commit_time: git.commit_time(),
         dirty: git.dirty(),
@@ -118,7 +138,8 @@ pub fn gather(
         run: env.get("GITHUB_RUN_ID").cloned().unwrap_or_else(|| local_run(&recorded.event, commit.as_deref(), &now)),
         host_platform: host_platform(),
         since_release: since_release(&git, config, recorded, &changed),
-        dockerfiles: dockerfiles(repo, config, rendered)?,
+        dockerfiles,
+        variants,
         commit,
         default_branch,
         now,
@@ -162,28 +183,36 @@ fn since_release(git: &Git<'_>, config: &Config, recorded: &Recorded, changed: &
     }
 }
 
+/// Reads the Dockerfile of every build; builds that share one keep a reading of their own only where it differs.
 fn dockerfiles(
     repo: &Utf8Path,
     config: &Config,
     rendered: &BTreeMap<Utf8PathBuf, String>,
-) -> Result<BTreeMap<Utf8PathBuf, Dockerfile>> {
-    let mut dockerfiles = BTreeMap::new();
+) -> Result<(BTreeMap<Utf8PathBuf, Dockerfile>, BTreeMap<String, Dockerfile>)> {
+    let (mut texts, mut by_path, mut by_build) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for build in &config.builds {
-        if dockerfiles.contains_key(&build.dockerfile) {
-            continue;
-        }
         let path = &build.dockerfile;
-        let text = match rendered.get(path) {
-            Some(text) => text.clone(),
-            None => std::fs::read_to_string(repo.join(path)).map_err(|error| {
-                let fault = Fault::usage(format!("cannot read {path} of {}: {error}", build.id));
-                fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image))
-            })?,
+        let text = match (rendered.get(path), texts.get(path)) {
+            (Some(text), _) | (None, Some(text)) => text,
+            (None, None) => texts.entry(path.clone()).or_insert(text_of(repo, build)?),
         };
-        let read = dockerfile::read(&text, &build.args).map_err(|error| Fault::usage(format!("{path}: {error}")))?;
-        dockerfiles.insert(path.clone(), read);
+        let read = dockerfile::read(text, &build.args, build.target.as_deref(), &build.platforms);
+        let read = read.map_err(|error| Fault::usage(format!("{path} of {}: {error}", build.id)))?;
+        match by_path.get(path) {
+            None => drop(by_path.insert(path.clone(), read)),
+            Some(first) if *first == read => {}
+            Some(_) => drop(by_build.insert(build.id.clone(), read)),
+        }
     }
-    Ok(dockerfiles)
+    Ok((by_path, by_build))
+}
+
+fn text_of(repo: &Utf8Path, build: &Build) -> Result<String> {
+    let path = &build.dockerfile;
+    std::fs::read_to_string(repo.join(path)).map_err(|error| {
+        let fault = Fault::usage(format!("cannot read {path} of {}: {error}", build.id));
+        fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image)).into()
+    })
 }
 
 /// Lower-case hex.
