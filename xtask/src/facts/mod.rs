@@ -1,8 +1,12 @@
 //! What a plan needs to know of the world, gathered by one door and handed to the pure planner as data.
 
+mod changes;
 pub mod dockerfile;
 pub mod git;
 mod heredoc;
+#[cfg(test)]
+mod lab;
+mod source;
 mod sources;
 mod words;
 
@@ -15,9 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Build, Config, Env};
 use crate::error::Fault;
-use crate::event::{Compare, Event, Recorded};
+use crate::event::{Event, Recorded};
 use crate::exec::Runner;
-use crate::version::Version;
 use git::Git;
 
 /// Everything outside `images.toml` that decides a plan. Recorded with golden plans.
@@ -120,31 +123,40 @@ pub fn gather(
     rendered: &BTreeMap<Utf8PathBuf, String>,
 ) -> Result<Facts> {
     let git = Git::new(runner, repo);
-    let commit = git.commit();
-    let default_branch = recorded.default_branch.clone().or_else(|| git.default_branch()).unwrap_or_else(|| "main".into());
-    let changed = match (&recorded.compare, &commit) {
-        (_, None) => Changed::Unknown("there is no git commit".into()),
-        (Compare::Nothing, _) => Changed::Unknown("the event has no before".into()),
-        (Compare::Unknown(why), _) => Changed::Unknown(why.clone()),
-        (Compare::Base(base), _) => git.changed_since(base, &default_branch),
-    };
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let (dockerfiles, variants) = dockerfiles(repo, config, rendered)?;
-    Ok(Facts {
-        commit_time: git.commit_time(),
-        dirty: git.dirty(),
-        branch: git.branch(),
-        source: source(env, &git),
-        run: env.get("GITHUB_RUN_ID").cloned().unwrap_or_else(|| local_run(&recorded.event, commit.as_deref(), &now)),
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let mut facts = Facts {
+        source: in_actions(env),
         host_platform: host_platform(),
-        since_release: since_release(&git, config, recorded, &changed),
+        default_branch: recorded.default_branch.clone().unwrap_or_else(|| "main".into()),
         dockerfiles,
         variants,
-        commit,
-        default_branch,
-        now,
-        changed,
-    })
+        ..Facts::default()
+    };
+    match git.head() {
+        Ok((commit, time)) => {
+            let default_branch = recorded.default_branch.clone().or_else(|| git.default_branch());
+            facts.default_branch = default_branch.unwrap_or(facts.default_branch);
+            facts.changed = git.changed(recorded, &facts.default_branch);
+            let version = config.version_file.as_ref().map(|file| &file.version);
+            facts.since_release = git.since_release(&recorded.event, &facts.changed, version, &facts.default_branch);
+            facts.dirty = git.dirty();
+            facts.branch = git.branch();
+            facts.source = facts.source.or_else(|| git.source());
+            (facts.commit, facts.commit_time) = (Some(commit), Some(time));
+        }
+        Err(why) => {
+            facts.changed = Changed::Unknown(why.clone());
+            facts.since_release = Changed::Unknown(why);
+        }
+    }
+    if runner.is_interrupted() {
+        return Err(Fault::interrupted().into());
+    }
+    let run = env.get("GITHUB_RUN_ID").filter(|id| !id.is_empty());
+    facts.run = run.cloned().unwrap_or_else(|| local_run(&recorded.event, facts.commit.as_deref(), &now));
+    facts.now = now;
+    Ok(facts)
 }
 
 /// Names a run outside of Actions; letters and digits only, because it becomes part of a tag.
@@ -158,29 +170,9 @@ fn local_run(event: &Event, commit: Option<&str>, now: &str) -> String {
     }
 }
 
-fn source(env: &Env, git: &Git<'_>) -> Option<String> {
-    match (env.get("GITHUB_SERVER_URL"), env.get("GITHUB_REPOSITORY")) {
-        (Some(server), Some(repository)) => Some(format!("{server}/{repository}")),
-        _ => git.source(),
-    }
-}
-
-/// What `dependencies-changed` looks at: pull request and branch, the merge base; tag, the nearest older version
-/// tag; manual and schedule, the last version tag.
-fn since_release(git: &Git<'_>, config: &Config, recorded: &Recorded, changed: &Changed) -> Changed {
-    let tag = match &recorded.event {
-        Event::PullRequest { .. } | Event::Branch { .. } | Event::Local => return changed.clone(),
-        Event::Tag { name } => git.last_version_tag(Version::parse(name).ok().as_ref()),
-        Event::Schedule { .. } | Event::Manual { .. } => {
-            // The revision of the published version is that of its tag.
-            let published = config.version_file.as_ref().and_then(|file| git.tag(&file.version.text));
-            published.or_else(|| git.last_version_tag(None))
-        }
-    };
-    match tag {
-        Some(tag) => git.diff(&format!("refs/tags/{tag}")),
-        None => Changed::Unknown("there is no older version tag".into()),
-    }
+/// The web address of the repository in Actions, where `origin` may be a mirror.
+fn in_actions(env: &Env) -> Option<String> {
+    Some(format!("{}/{}", env.get("GITHUB_SERVER_URL")?, env.get("GITHUB_REPOSITORY")?))
 }
 
 /// Reads the Dockerfile of every build; builds that share one keep a reading of their own only where it differs.
