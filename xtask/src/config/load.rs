@@ -55,6 +55,8 @@ fn resolve_file(repo: &Utf8Path, file: &Utf8Path, env: &Env, document: &Document
         String::new()
     });
     let axes = axes::load(repo, document, &written.axes, faults);
+    // A matrix over wrong values would repeat their faults for every build.
+    let axes_are_right = faults.is_empty();
     let version_file = written.version_file.as_ref().and_then(|path| version_file(repo, path, document, faults));
     let images: Vec<String> = written.image.keys().cloned().collect();
     if images.is_empty() {
@@ -80,9 +82,10 @@ fn resolve_file(repo: &Utf8Path, file: &Utf8Path, env: &Env, document: &Document
         version_file: written.version_file.is_some(),
         nothing_written: nothing_written(document),
     };
+    policy::check_keys(document, faults);
     let mut points = Vec::new();
-    for image in &images {
-        points.extend(expand::expand(&common, image, faults));
+    if axes_are_right {
+        images.iter().for_each(|image| points.extend(expand::expand(&common, image, faults)));
     }
     let mut builds: Vec<super::Build> = points
         .into_iter()

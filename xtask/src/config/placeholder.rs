@@ -49,7 +49,8 @@ fn replace(text: &str, value: impl Fn(&str) -> Result<String, String>) -> Result
 
 /// The event placeholders in a text.
 pub fn event_names(text: &str) -> Vec<&'static str> {
-    EVENT.into_iter().filter(|name| text.contains(&format!("{{{name}}}"))).collect()
+    let names = text.split('{').skip(1).filter_map(|part| part.split('}').next());
+    names.filter_map(|name| EVENT.into_iter().find(|event| *event == name)).collect()
 }
 
 /// Replaces every `${NAME}` by the variable. `Err(NAME)`: it is not set, or set to nothing.

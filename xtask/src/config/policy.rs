@@ -1,10 +1,12 @@
 //! What each event does for an image: its own keys laid over `[on]`, defaults filled in, the rest checked.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::condition::Condition;
 use super::faults::{Faults, suggest};
 use super::placeholder;
+use super::tree::Document;
 use super::types::{self, Events, Fresh, FreshIf, OneOrMany, Switch};
 use super::{CacheMode, EventKey, FreshWhen, Policy};
 
@@ -43,6 +45,26 @@ pub fn steps(event: &EventKey) -> Vec<&str> {
     }
 }
 
+/// Reports keys that an event does not take, in every `on` table of the file.
+pub fn check_keys(document: &Document, faults: &mut Faults) {
+    let images = document.get(&["image"]).and_then(Value::as_object).into_iter().flatten().map(|(name, _)| vec!["image", name]);
+    for above in images.chain([vec![], vec!["defaults"]]) {
+        let Some(on) = document.get(&[above.as_slice(), &["on"]].concat()).and_then(|on| Events::deserialize(on).ok()) else {
+            continue;
+        };
+        for (event, _) in events(&on, false) {
+            let path = [above.clone(), steps(&event)].concat();
+            for key in document.get(&path).and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key) {
+                let known = || ALWAYS.iter().chain(takes(&event)).copied();
+                if !known().any(|known| known == key) {
+                    let line = document.line(&[path.as_slice(), &[key]].concat());
+                    faults.at(line, format!("{} takes no `{key}` ({})", steps(&event).join("."), suggest(key, known())));
+                }
+            }
+        }
+    }
+}
+
 /// Every event that a laid `on` table has, those that always exist included.
 pub fn events(on: &Events, nothing_written: bool) -> Vec<(EventKey, types::Policy)> {
     let mut events = Vec::new();
@@ -69,12 +91,6 @@ pub fn resolve(event: EventKey, policy: &types::Policy, site: &Site<'_>, faults:
     let path = steps(&event);
     let name = path.join(".");
     let line = |key: &str| (site.line)(&[path.as_slice(), &[key]].concat());
-    for key in written(policy) {
-        let known = || ALWAYS.iter().chain(takes(&event)).copied();
-        if !known().any(|known| known == key) {
-            faults.once(line(&key), &key, format!("{name} takes no `{key}` ({})", suggest(&key, known())));
-        }
-    }
     let many = |value: &Option<OneOrMany<String>>| value.as_ref().map(OneOrMany::to_vec);
     let matches = many(&policy.r#match).unwrap_or_else(|| match &event {
         EventKey::Branch(name) => vec![name.clone()],
@@ -169,11 +185,4 @@ pub fn known(event: &EventKey, placeholder: &str, version_file: bool) -> bool {
 
 fn is_version(placeholder: &str) -> bool {
     ["version", "semver", "major", "minor", "patch"].contains(&placeholder)
-}
-
-fn written(policy: &types::Policy) -> Vec<String> {
-    match serde_json::to_value(policy) {
-        Ok(Value::Object(table)) => table.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key).collect(),
-        _ => Vec::new(),
-    }
 }

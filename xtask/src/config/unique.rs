@@ -18,7 +18,7 @@ pub fn check(document: &Document, builds: &[Build], faults: &mut Faults) {
             let text = format!("image.{} and image.{} both make the build {}", other.image, build.image, build.id);
             faults.once(line("variant"), &build.image, format!("{text} (name an axis more in `variant`)"));
         }
-        for reference in &build.cache_ref {
+        if let Some(reference) = &build.cache_ref {
             if let Some(other) = caches.insert(reference.as_str(), build) {
                 let text = format!("{} and {} both cache in {reference}", other.id, build.id);
                 faults.once(
