@@ -3,7 +3,12 @@
 //! `load` reads files, and the environment through [`Env`]; nothing else. Everything that could be known
 //! to be wrong is reported here, all at once, each with file and line.
 
+mod check;
 pub mod condition;
+mod faults;
+mod quoting;
+pub mod schema;
+mod tree;
 pub mod types;
 
 use std::collections::BTreeMap;
