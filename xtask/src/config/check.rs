@@ -15,12 +15,21 @@ pub struct Found {
 
 /// Reports what the schema does not allow and takes it out of the document, so that the rest can be looked at.
 pub fn check(schema: &Value, document: &mut Document, skip: impl Fn(usize) -> bool, faults: &mut Faults) {
-    for found in walk(schema, &document.value) {
-        let line = document.line(&found.path);
-        if !skip(line) {
-            faults.at(line, found.text);
+    let mut first = true;
+    loop {
+        let found = walk(schema, &document.value);
+        if found.is_empty() {
+            return;
         }
-        document.take_out(&found.path);
+        for found in found {
+            let line = document.line(&found.path);
+            // What is wrong only because something was taken out of it goes too, silently.
+            if first && !skip(line) {
+                faults.at(line, found.text);
+            }
+            document.take_out(&found.path);
+        }
+        first = false;
     }
 }
 
@@ -118,7 +127,12 @@ impl<'a> Walker<'a> {
             names.extend(inner);
         }
         let mut seen = Vec::new();
-        names.retain(|name| !seen.contains(name) && { seen.push(*name); true });
+        names.retain(|name| {
+            !seen.contains(name) && {
+                seen.push(*name);
+                true
+            }
+        });
         names
     }
 
@@ -171,7 +185,9 @@ fn type_fault(schema: &Value, value: &Value, at: &At) -> Option<String> {
         ("object", Value::Object(_)) | ("array", Value::Array(_)) | ("string", Value::String(_)) => true,
         ("boolean", Value::Bool(_)) | ("number", Value::Number(_)) => true,
         // A whole number may be written 1.0, says JSON Schema.
-        ("integer", Value::Number(number)) => number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|n| n.fract() == 0.0),
+        ("integer", Value::Number(number)) => {
+            number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|n| n.fract() == 0.0)
+        }
         _ => false,
     };
     (!fits).then(|| wanted(&at.shown, &[kind_of(schema)], value))
@@ -191,7 +207,9 @@ fn wanted(shown: &str, kinds: &[&str], value: &Value) -> String {
     let fix = match value {
         Value::String(_) if kinds == ["a list"] => format!(" (write {last} = [{value}])"),
         Value::Number(_) | Value::Bool(_) if kinds == ["text"] => format!(" (write \"{value}\")"),
-        Value::String(text) if kinds == ["true or false"] && ["true", "false"].contains(&text.as_str()) => format!(" (write {text})"),
+        Value::String(text) if kinds == ["true or false"] && ["true", "false"].contains(&text.as_str()) => {
+            format!(" (write {text})")
+        }
         _ => String::new(),
     };
     format!("`{shown}` is {found}, not {}{fix}", kinds.join(" or "))
@@ -199,8 +217,11 @@ fn wanted(shown: &str, kinds: &[&str], value: &Value) -> String {
 
 /// A table that could be one of several.
 fn alternatives(branches: &[&Value], value: &Value, at: &At) -> String {
-    let known: Vec<&str> =
-        branches.iter().filter_map(|branch| branch["properties"].as_object()).flat_map(|keys| keys.keys().map(String::as_str)).collect();
+    let known: Vec<&str> = branches
+        .iter()
+        .filter_map(|branch| branch["properties"].as_object())
+        .flat_map(|keys| keys.keys().map(String::as_str))
+        .collect();
     let unknown = value.as_object().into_iter().flatten().find(|(name, _)| !known.contains(&name.as_str()));
     match unknown {
         Some((name, value)) => unknown_key(&at.key(name), value, known.iter().copied()),
@@ -224,7 +245,9 @@ fn unknown_key<'k>(at: &At, value: &Value, known: impl Iterator<Item = &'k str> 
 fn choices(branches: &[&Value], value: &Value, at: &At) -> String {
     let known: Vec<&str> = branches.iter().flat_map(|branch| constants(branch)).filter_map(Value::as_str).collect();
     match value.as_str() {
-        Some(text) => format!("`{}` is \"{text}\" ({}; one of: {})", at.shown, suggest(text, known.iter().copied()), known.join(", ")),
+        Some(text) => {
+            format!("`{}` is \"{text}\" ({}; one of: {})", at.shown, suggest(text, known.iter().copied()), known.join(", "))
+        }
         None => wanted(&at.shown, &["text"], value),
     }
     .replace(&format!("known: {}; ", known.join(", ")), "")

@@ -2,12 +2,25 @@
 
 /// What may follow a condition or a branch in a dotted key, to find out where it ends.
 const IMAGE_KEYS: &[&str] = &[
-    "repository", "context", "dockerfile", "template", "target", "parent", "platforms", "args", "vars", "labels", "secrets",
-    "dependencies", "publish", "local-only", "timeout", "test",
+    "repository",
+    "context",
+    "dockerfile",
+    "template",
+    "target",
+    "parent",
+    "platforms",
+    "args",
+    "vars",
+    "labels",
+    "secrets",
+    "dependencies",
+    "publish",
+    "local-only",
+    "timeout",
+    "test",
 ];
-const POLICY_KEYS: &[&str] = &[
-    "match", "branches", "paths", "paths-ignore", "only", "platforms", "fresh", "cache", "tags", "cache-from-tags", "replace",
-];
+const POLICY_KEYS: &[&str] =
+    &["match", "branches", "paths", "paths-ignore", "only", "platforms", "fresh", "cache", "tags", "cache-from-tags", "replace"];
 
 /// The likely cause of a syntax error on this line, if it is a missing pair of quotes.
 pub fn explain(line: &str) -> Option<String> {

@@ -18,7 +18,10 @@ fn every_fault_says_what_was_found_and_how_to_fix_it() {
         ("schema = '1'", "f:1: `schema` is text, not a whole number"),
         ("version-file = 2024-01-01", "f:1: `version-file` is a date or a number out of range, not text"),
         ("\n[image.a]\nplatform = []", "f:3: unknown key `image.a.platform` (did you mean `platforms`?)"),
-        ("[image.a]\nplatforms = 'linux/amd64'", "f:2: `image.a.platforms` is text, not a list (write platforms = [\"linux/amd64\"])"),
+        (
+            "[image.a]\nplatforms = 'linux/amd64'",
+            "f:2: `image.a.platforms` is text, not a list (write platforms = [\"linux/amd64\"])",
+        ),
         ("[image.a]\nargs.X = 1", "f:2: `image.a.args.X` is a number, not text (write \"1\")"),
         ("[image.a]\nparent = 1", "f:2: `image.a.parent` is a number, not text or a list"),
         ("[image.a]\npublish = 'false'", "f:2: `image.a.publish` is text, not true or false (write false)"),
@@ -33,8 +36,14 @@ fn every_fault_says_what_was_found_and_how_to_fix_it() {
             "f:2: `on.tag.fresh` is \"bases\" (did you mean `bases-changed`?; one of: dependencies-changed, bases-changed)",
         ),
         ("[on.tags]\n", "f:1: unknown key `on.tags` (did you mean `tag`?)"),
-        ("[login]\npassword = 'hunter2'", "f:2: `login.password` has the wrong form (write \"${NAME}\", an environment variable)"),
-        ("[image.a]\nsecrets.pip = 'hunter2'", "f:2: `image.a.secrets.pip` has the wrong form (write \"${NAME}\", an environment variable)"),
+        (
+            "[login]\npassword = 'hunter2'",
+            "f:2: `login.password` has the wrong form (write \"${NAME}\", an environment variable)",
+        ),
+        (
+            "[image.a]\nsecrets.pip = 'hunter2'",
+            "f:2: `image.a.secrets.pip` has the wrong form (write \"${NAME}\", an environment variable)",
+        ),
         ("[retention]\nkeep = 0", "f:2: `retention.keep` is 0 (at least 1)"),
         ("[builders]\n'linux/arm64' = {}", "f:2: `builders.\"linux/arm64\"` has no `address` (add address = …)"),
         ("[on.branch.v1.2]\ntags = []", "f:1: `v1.2` is not quoted (write on.branch.\"v1.2\")"),
