@@ -6,65 +6,56 @@
 //! `\` takes the next character as it is, and in a list a pattern that begins with `!` takes back what an
 //! earlier one matched.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use regex_lite::Regex;
 
-/// One pattern, compiled.
-#[derive(Clone, Debug)]
-struct Pattern {
-    negated: bool,
-    matcher: Matcher,
-}
-
-#[derive(Clone, Debug)]
-enum Matcher {
-    /// No special character in it: most patterns of branches.
-    Literal(String),
-    /// `folder/**`: most patterns of paths.
-    Under(String),
-    Regex(Regex),
-}
-
-impl Pattern {
-    fn parse(text: &str) -> Result<Pattern, String> {
-        let (negated, body) = text.strip_prefix('!').map_or((false, text), |body| (true, body));
-        if body.is_empty() {
-            return Err(format!("the pattern `{text}` is empty (`**` matches everything)"));
-        }
-        // Regular expressions are slow to make, and these two need none.
-        let plain = |text: &str| !text.contains(['*', '?', '+', '[', '\\']);
-        if plain(body) {
-            return Ok(Pattern { negated, matcher: Matcher::Literal(body.to_owned()) });
-        }
-        if let Some(folder) = body.strip_suffix("**").filter(|folder| folder.ends_with('/') && plain(folder)) {
-            return Ok(Pattern { negated, matcher: Matcher::Under(folder.to_owned()) });
-        }
-        let expression = translate(body).map_err(|fault| format!("the pattern `{text}` {fault}"))?;
-        let regex = Regex::new(&expression).map_err(|error| format!("the pattern `{text}` cannot be used: {error}"))?;
-        Ok(Pattern { negated, matcher: Matcher::Regex(regex) })
-    }
-
-    /// Whether the pattern, without its `!`, is that of the whole text.
-    fn matches(&self, text: &str) -> bool {
-        match &self.matcher {
-            Matcher::Literal(literal) => literal == text,
-            Matcher::Under(folder) => text.starts_with(folder.as_str()),
-            Matcher::Regex(regex) => regex.is_match(text),
-        }
-    }
-}
-
-/// # Errors
-/// One line that names the pattern and what is wrong with it.
-pub fn check(pattern: &str) -> Result<(), String> {
-    Pattern::parse(pattern).map(drop)
+thread_local! {
+    /// One pattern is asked about thousands of builds and files. `None`: it cannot be read.
+    static KNOWN: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
 }
 
 /// Whether a list of patterns takes a name. The last one that matches decides: a plain one takes it, one with
 /// `!` takes it back. A pattern that cannot be read matches nothing; see [`check`].
 pub fn matches_any<S: AsRef<str>>(patterns: &[S], name: &str) -> bool {
-    let parsed = patterns.iter().rev().filter_map(|pattern| Pattern::parse(pattern.as_ref()).ok());
-    let mut matching = parsed.filter(|pattern| pattern.matches(name));
-    matching.next().is_some_and(|last| !last.negated)
+    let last = patterns.iter().rev().map(|pattern| split(pattern.as_ref())).find(|(body, _)| matches(body, name));
+    last.is_some_and(|(_, taken_back)| !taken_back)
+}
+
+/// # Errors
+/// One line that names the pattern and what is wrong with it.
+pub fn check(pattern: &str) -> Result<(), String> {
+    match split(pattern).0 {
+        "" => Err(format!("the pattern `{pattern}` is empty (`**` matches everything)")),
+        body => regex(body).map(drop).map_err(|fault| format!("the pattern `{pattern}` {fault}")),
+    }
+}
+
+/// The pattern without its `!`, and whether it had one.
+fn split(pattern: &str) -> (&str, bool) {
+    pattern.strip_prefix('!').map_or((pattern, false), |body| (body, true))
+}
+
+fn matches(body: &str, name: &str) -> bool {
+    // Most patterns are plain names or `folder/**`, which need no regular expression.
+    let plain = |text: &str| !text.contains(['*', '?', '+', '[', '\\']);
+    if plain(body) {
+        return body == name;
+    }
+    if let Some(folder) = body.strip_suffix("**").filter(|folder| folder.ends_with('/') && plain(folder)) {
+        return name.starts_with(folder);
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if !known.contains_key(body) {
+            known.insert(body.to_owned(), regex(body).ok());
+        }
+        known[body].as_ref().is_some_and(|regex| regex.is_match(name))
+    })
+}
+
+fn regex(body: &str) -> Result<Regex, String> {
+    Regex::new(&translate(body)?).map_err(|error| format!("cannot be used: {error}"))
 }
 
 fn translate(body: &str) -> Result<String, String> {

@@ -79,8 +79,7 @@ impl<'a> Git<'a> {
 
     /// Full sha of HEAD, and its time as RFC 3339 in UTC.
     pub fn head(&self) -> Result<(String, String), String> {
-        let text =
-            self.raw("read the commit", &["-c", "log.showSignature=false", "log", "-1", "--format=%H %ct"])?;
+        let text = self.raw("read the commit", &["-c", "log.showSignature=false", "log", "-1", "--format=%H %ct"])?;
         let (sha, seconds) = text.trim().split_once(' ').unwrap_or_default();
         let seconds = seconds.parse().map_err(|_| format!("git cannot read the commit: it says `{}`", text.trim()))?;
         let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));

@@ -51,7 +51,8 @@ impl Lab {
 
     /// Runs git in a folder of the lab, words split at white space; returns its stdout.
     pub fn git(&self, folder: &str, args: &str) -> String {
-        let cmd = Cmd::change("git", "prepare a test").args(["-C", self.root.join(folder).as_str()]).args(args.split_whitespace());
+        let cmd =
+            Cmd::change("git", "prepare a test").args(["-C", self.root.join(folder).as_str()]).args(args.split_whitespace());
         self.runner.read(&cmd).unwrap_or_else(|error| panic!("{error:#}"))
     }
 

@@ -45,5 +45,5 @@ pub fn key(inputs: &Inputs<'_>) -> String {
         "target": build.target,
         "version": input.version.map(|version| &version.text),
     });
-    crate::facts::hex(&Sha256::digest(named.to_string()))
+    crate::facts::hex(&Sha256::digest(serde_json::to_vec(&named).unwrap_or_default()))
 }
