@@ -223,3 +223,6 @@ pub fn emulates(platform: &str) -> bool {
     // Docker Desktop and OrbStack emulate without a word; elsewhere the kernel lists its interpreters.
     cfg!(target_os = "macos") || Utf8Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{arch}")).exists()
 }
+
+#[cfg(test)]
+mod tests;
