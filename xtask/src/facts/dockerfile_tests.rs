@@ -1,5 +1,7 @@
 //! Dockerfiles and what they take.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn read_with(text: &str, args: &[(&str, &str)], target: Option<&str>) -> Result<Dockerfile, String> {
@@ -161,4 +163,16 @@ fn files_of_the_context() {
     }
     assert!(takes(".".into(), None, "anything".into()), "unknown takes everything");
     assert!(takes("a".into(), Some(&Dockerfile::default()), "a/b".into()) && !takes("a".into(), None, "b".into()));
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics(lines in prop::collection::vec(
+        "(FROM|ARG|ENV|COPY|ADD|RUN|ONBUILD|# escape=|)[ ]?(a|--from=|--mount=|<<E|E|\\$\\{|\\}|\\$|:-|=|\"|'|`|,|\\[|\\]|ü| |\\\\){0,8}",
+        0..6,
+    )) {
+        for text in [format!("FROM a\n{}", lines.join("\n")), lines.join("\r\n")] {
+            let _either = read_with(&text, &[("a", "b")], None);
+        }
+    }
 }

@@ -42,7 +42,7 @@ impl<'a> Git<'a> {
             Err(_) => return Err(self.give_up("git cannot be started (is it installed?)".into())),
         };
         if exit.timed_out {
-            return Err(self.give_up(format!("git {}: {}", args.first().unwrap_or(&""), exit.reason(&cmd))));
+            return Err(self.give_up(format!("git cannot {why}: {}", exit.reason(&cmd))));
         }
         Err(self.explain(&exit.stderr).unwrap_or_else(|said| match said {
             "" => format!("git cannot {why}: {}", exit.reason(&cmd)),

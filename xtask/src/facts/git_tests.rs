@@ -106,7 +106,7 @@ fn a_git_that_hangs_is_asked_once() {
     lab.ask(".", |git| {
         let git = Git { limit: Duration::from_millis(200), ..Git::new(git.runner, git.repo) };
         let why = git.head().unwrap_err();
-        assert_eq!(why, "git -c: no answer within 200ms");
+        assert_eq!(why, "git cannot read the commit: no answer within 200ms");
         assert_eq!((git.branch(), git.dirty().as_deref()), (None, Some("unknown")), "what may be dirty is not clean");
     });
     assert_eq!(std::fs::read_to_string(lab.root.join("bin/git.log")).unwrap(), "x\n");
