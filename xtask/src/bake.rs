@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Secret;
 use crate::docker::{csv, familiar};
-use crate::plan::{Build, Plan};
+use crate::plan::{Action, Build, Plan};
 
 /// A bake file, and what its targets are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +52,16 @@ struct Target {
     attest: [&'static str; 2],
 }
 
+/// The bake file of everything that this plan builds.
+pub fn file(plan: &Plan) -> String {
+    part(plan, &plan.builds.iter().filter(|build| build.action == Action::Build).map(|build| build.id.clone()).collect()).text
+}
+
 /// The bake file that builds `ids`.
 ///
 /// Parents that are not among them are in the file too, because the children are linked to them: they come
 /// from the builder's cache and are not exported again.
-pub fn file(plan: &Plan, ids: &BTreeSet<String>) -> Bake {
+pub fn part(plan: &Plan, ids: &BTreeSet<String>) -> Bake {
     let names = target_names(plan);
     let with_parents = with_parents(plan, ids);
     let builds = || plan.builds.iter().filter(|build| with_parents.contains(build.id.as_str()));
@@ -69,7 +74,7 @@ pub fn file(plan: &Plan, ids: &BTreeSet<String>) -> Bake {
     let wanted: Vec<&String> = builds().filter(|build| ids.contains(&build.id)).map(|build| &names[build.id.as_str()]).collect();
     let file = serde_json::json!({ "group": { "default": { "targets": wanted } }, "target": targets });
     Bake {
-        text: format!("{file:#}\n"),
+        text: format!("{file:#}"),
         targets: builds().map(|build| (names[build.id.as_str()].clone(), build.id.clone())).collect(),
     }
 }
@@ -148,13 +153,11 @@ fn mount(id: &str, secret: &Secret) -> String {
 
 /// `path` as seen from the folder `base`; both relative to the repository.
 fn relative(base: &str, path: &str) -> String {
-    let parts = |text: &'static str, path: &str| -> Vec<String> {
-        path.split('/').filter(|part| !part.is_empty() && *part != text).map(str::to_owned).collect()
-    };
-    let (base, path) = (parts(".", base), parts(".", path));
+    let parts = |path: &'_ str| path.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect::<Vec<_>>();
+    let (base, path) = (parts(base), parts(path));
     let shared = base.iter().zip(&path).take_while(|(a, b)| a == b).count();
-    let up = std::iter::repeat_n("..".to_owned(), base.len() - shared);
-    up.chain(path[shared..].iter().cloned()).collect::<Vec<_>>().join("/")
+    let up = std::iter::repeat_n("..", base.len() - shared);
+    up.chain(path[shared..].iter().map(String::as_str)).collect::<Vec<_>>().join("/")
 }
 
 /// Text that bake takes as it stands: `${` and `%{` begin a template in HCL, doubled they do not.
@@ -173,7 +176,7 @@ fn table(pairs: &[(String, String)]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing::{build, plan};
+    use crate::build::testing::{build, plan};
 
     fn ids(ids: &[&str]) -> BTreeSet<String> {
         ids.iter().map(|&id| id.to_owned()).collect()
@@ -241,9 +244,8 @@ mod tests {
       ]
     }
   }
-}
-"#;
-        assert_eq!(file(&plan(vec![one]), &ids(&["python-cpu-py3.11"])).text, golden);
+}"#;
+        assert_eq!(file(&plan(vec![one])), golden);
     }
 
     #[test]
@@ -252,7 +254,7 @@ mod tests {
         base.test.fresh = true;
         let mut child = build("app");
         child.parents = vec![("ghcr.io/acme/base:latest".into(), "build:base".into())];
-        let bake = file(&plan(vec![base, child, build("other")]), &ids(&["app"]));
+        let bake = part(&plan(vec![base, child, build("other")]), &ids(&["app"]));
         let text: Value = serde_json::from_str(&bake.text).unwrap();
         assert_eq!(text["group"]["default"]["targets"], serde_json::json!(["app"]));
         assert_eq!(text["target"]["base"]["output"], serde_json::json!(["type=cacheonly"]));

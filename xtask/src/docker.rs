@@ -173,10 +173,10 @@ mod tests {
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --builder farm --file - --progress rawjson --metadata-file /tmp/m.json",
             r#"docker image inspect --format '{"id":{{json .Id}},"size":{{json .Size}},"tags":{{json .RepoTags}}}' acme/a:local"#,
             "docker tag acme/a:local acme/a:pr-1",
-            r#"docker run --pull never --name slipway-test-a-1 --label dev.slipway.checkout=/repo --mount type=bind,source=/repo/docker/tests,target=/tests,readonly --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
-            "docker run --detach --pull never --name slipway-test-a-1 --label dev.slipway.checkout=/repo --publish 127.0.0.1::8000 acme/a:local",
+            r#"docker run --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
+            "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --publish 127.0.0.1::8000 acme/a:local",
             "docker rm --force --volumes slipway-test-a-1",
-            "docker ps --all --quiet --filter label=dev.slipway.checkout=/repo",
+            "docker ps --all --quiet --filter 'label=dev.slipway.checkout=/repo'",
         ];
         for (line, golden) in lines.iter().zip(golden) {
             assert_eq!(line, golden);

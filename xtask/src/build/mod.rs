@@ -1,0 +1,4 @@
+//! Running the builds of a plan.
+
+#[cfg(test)]
+pub mod testing;
