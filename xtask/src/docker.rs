@@ -44,6 +44,26 @@ pub fn inspect_images(refs: &[String]) -> Cmd {
     Cmd::probe("docker", "look at the images").args(["image", "inspect", "--format", format]).args(refs).timeout(CHORE)
 }
 
+/// A line of [`inspect_images`].
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Image {
+    pub id: String,
+    pub size: u64,
+    /// `None`: no name at all.
+    tags: Option<Vec<String>>,
+}
+
+impl Image {
+    pub fn is_called(&self, name: &str) -> bool {
+        self.tags.iter().flatten().any(|tag| familiar(tag) == familiar(name))
+    }
+}
+
+/// What [`inspect_images`] found; images that are missing are left out.
+pub fn images(stdout: &str) -> Vec<Image> {
+    stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
 pub fn tag(image: &str, name: &str) -> Cmd {
     Cmd::change("docker", format!("give {image} its name {name}")).args(["tag", image, name]).timeout(CHORE)
 }
@@ -144,7 +164,12 @@ mod tests {
     use super::*;
 
     fn container() -> Container {
-        Container { name: "slipway-test-a-1".into(), image: "acme/a:local".into(), checkout: "/repo".into(), ..Container::default() }
+        Container {
+            name: "slipway-test-a-1".into(),
+            image: "acme/a:local".into(),
+            checkout: "/repo".into(),
+            ..Container::default()
+        }
     }
 
     #[test]

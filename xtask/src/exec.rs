@@ -124,7 +124,8 @@ impl Runner {
             return self.short(cmd);
         }
         let handle = self.expression(cmd).stdout_capture().stderr_capture().start().with_context(|| cannot_start(cmd))?;
-        let (output, timed_out) = self.supervised(cmd, handle.pids(), &|elapsed| over(cmd.timeout, elapsed), || handle.wait().cloned())?;
+        let (output, timed_out) =
+            self.supervised(cmd, handle.pids(), &|elapsed| over(cmd.timeout, elapsed), || handle.wait().cloned())?;
         Ok(Exit {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -211,9 +212,7 @@ impl Runner {
             command.process_group(0);
             Ok(())
         });
-        for (name, value) in
-            self.env.iter().chain(cmd.env.iter().chain(&cmd.secret_env).map(|(n, v)| (n, v)))
-        {
+        for (name, value) in self.env.iter().chain(cmd.env.iter().chain(&cmd.secret_env).map(|(n, v)| (n, v))) {
             expression = expression.env(name, value);
         }
         if let Some(dir) = &cmd.dir {

@@ -26,6 +26,11 @@ pub fn note(text: &str) {
     }
 }
 
+/// The one error at the end, on stderr; also with `--quiet`.
+pub fn error(text: &str) {
+    let _closed = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// `1.2 MB`, in steps of a thousand.
 pub fn bytes(count: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];

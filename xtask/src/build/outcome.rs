@@ -97,7 +97,9 @@ impl Results {
     /// For a job's summary.
     pub fn markdown(&self) -> String {
         let mut rows = self.rows().into_iter();
-        let line = |row: Vec<String>| format!("| {} |\n", row.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "));
+        let line = |row: Vec<String>| {
+            format!("| {} |\n", row.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
+        };
         let head = rows.next().unwrap_or_default();
         let rule = format!("|{}\n", "---|".repeat(head.len()));
         let total = format!("\n{} builds in {:.1} s\n\n", self.builds.len(), self.seconds);
@@ -107,7 +109,8 @@ impl Results {
     fn rows(&self) -> Vec<Vec<String>> {
         let head = ["build", "result", "seconds", "steps cached", "pulled", "size", "digest", ""];
         let has_notes = self.builds.iter().any(|build| !build.note().is_empty());
-        let mut rows: Vec<Vec<String>> = std::iter::once(head.map(str::to_owned).to_vec()).chain(self.builds.iter().map(Outcome::row)).collect();
+        let mut rows: Vec<Vec<String>> =
+            std::iter::once(head.map(str::to_owned).to_vec()).chain(self.builds.iter().map(Outcome::row)).collect();
         if !has_notes {
             rows.iter_mut().for_each(|row| drop(row.pop()));
         }
@@ -129,6 +132,15 @@ impl Outcome {
             digest.into(),
             self.note(),
         ]
+    }
+
+    /// For the moment at which it is finished.
+    pub fn line(&self) -> String {
+        let of = match (self.result, self.steps.total) {
+            (Ending::Built, total) if total > 0 => format!(", {} of {total} steps cached", self.steps.cached),
+            _ => String::new(),
+        };
+        format!("{} in {:.1} s{of}", self.result.word(), self.seconds)
     }
 
     fn note(&self) -> String {

@@ -142,7 +142,9 @@ impl State {
             self.targets.iter().enumerate().find_map(|(index, target)| at(target).map(|rest| (index, rest)))
         });
         match named {
-            Some((at, rest)) => Some((at, rest.strip_prefix("] ").map_or_else(|| format!("[{}", rest.trim_start()), str::to_owned))),
+            Some((at, rest)) => {
+                Some((at, rest.strip_prefix("] ").map_or_else(|| format!("[{}", rest.trim_start()), str::to_owned)))
+            }
             None => (self.targets.len() == 1).then(|| (0, name.to_owned())),
         }
     }

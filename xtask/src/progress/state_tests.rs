@@ -51,7 +51,11 @@ fn a_child_does_not_count_its_parents_steps() {
 #[test]
 fn a_cancelled_step_is_not_at_fault() {
     let mut state = State::new(["a", "b"]);
-    state.feed(&vertex("d", "[a 2/2] RUN x", r#","completed":"t","error":"process did not complete: exit code: 137: context canceled""#));
+    state.feed(&vertex(
+        "d",
+        "[a 2/2] RUN x",
+        r#","completed":"t","error":"process did not complete: exit code: 137: context canceled""#,
+    ));
     state.feed(&vertex("c", "[a] importing cache manifest from r/c", r#","completed":"t","error":"not found""#));
     state.feed(&vertex("e", "[b 2/2] RUN y", r#","completed":"t","error":"exit code: 1""#));
     state.feed(r#"{"logs":[{"vertex":"e","data":"G1szMW1iYWQKcGFydA=="}]}"#);
