@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::config::Secret;
 use crate::docker::{csv, familiar};
-use crate::plan::{Action, Build, Plan};
+use crate::plan::{Build, Plan};
 
 /// A bake file, and what its targets are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,16 +52,11 @@ struct Target {
     attest: [&'static str; 2],
 }
 
-/// The bake file of everything that this plan builds.
-pub fn file(plan: &Plan) -> String {
-    part(plan, &plan.builds.iter().filter(|build| build.action == Action::Build).map(|build| build.id.clone()).collect()).text
-}
-
 /// The bake file that builds `ids`.
 ///
 /// Parents that are not among them are in the file too, because the children are linked to them: they come
 /// from the builder's cache and are not exported again.
-pub fn part(plan: &Plan, ids: &BTreeSet<String>) -> Bake {
+pub fn file(plan: &Plan, ids: &BTreeSet<String>) -> Bake {
     let names = target_names(plan);
     let with_parents = with_parents(plan, ids);
     let builds = || plan.builds.iter().filter(|build| with_parents.contains(build.id.as_str()));
@@ -245,7 +240,7 @@ mod tests {
     }
   }
 }"#;
-        assert_eq!(file(&plan(vec![one])), golden);
+        assert_eq!(file(&plan(vec![one]), &ids(&["python-cpu-py3.11"])).text, golden);
     }
 
     #[test]
@@ -254,7 +249,7 @@ mod tests {
         base.test.fresh = true;
         let mut child = build("app");
         child.parents = vec![("ghcr.io/acme/base:latest".into(), "build:base".into())];
-        let bake = part(&plan(vec![base, child, build("other")]), &ids(&["app"]));
+        let bake = file(&plan(vec![base, child, build("other")]), &ids(&["app"]));
         let text: Value = serde_json::from_str(&bake.text).unwrap();
         assert_eq!(text["group"]["default"]["targets"], serde_json::json!(["app"]));
         assert_eq!(text["target"]["base"]["output"], serde_json::json!(["type=cacheonly"]));

@@ -94,9 +94,11 @@ impl Runner {
 
     /// The program's path, searched the way the child would be (our own `PATH` first).
     pub fn which(&self, program: &str) -> Option<camino::Utf8PathBuf> {
-        let path = self.env.get("PATH").cloned().or_else(|| std::env::var("PATH").ok());
-        let found = which::which_in(program, path, "/").ok()?;
-        found.try_into().ok()
+        let found = match self.env.get("PATH") {
+            Some(path) => which::which_in(program, Some(path), "/"),
+            None => which::which(program),
+        };
+        found.ok()?.try_into().ok()
     }
 
     /// Runs to the end and returns stdout without its last newline; anything but exit code 0 is an error.

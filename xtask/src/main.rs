@@ -1,60 +1,38 @@
 //! `cargo xtask`: the table of contents.
-#![allow(dead_code, unused_imports)]
+
 mod bake;
 mod build;
+mod cli;
 mod cmd;
 mod config;
 mod container;
 mod context;
+mod deps;
 mod docker;
+mod engine;
 mod error;
 mod event;
 mod exec;
 mod facts;
+mod generated;
+mod glob;
 mod parallel;
 mod plan;
 mod progress;
 mod report;
 mod tasks;
+mod template;
 mod version;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use cli::{Cli, Task};
 use context::Context;
-
-#[derive(clap::Parser)]
-struct Cli {
-    #[arg(long, global = true)]
-    plan: Option<camino::Utf8PathBuf>,
-    #[arg(long, global = true)]
-    builder: Option<String>,
-    #[arg(long, global = true)]
-    jobs: Option<usize>,
-    #[arg(long, global = true)]
-    dry_run: bool,
-    #[arg(long, global = true)]
-    json: bool,
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    #[arg(long, global = true, default_value = ".")]
-    repo: camino::Utf8PathBuf,
-    #[command(subcommand)]
-    task: Task,
-}
-
-#[derive(clap::Subcommand)]
-enum Task {
-    CiBuild(tasks::ci_build::Args),
-    DockerTest(tasks::docker_test::Args),
-    StaticChecks(tasks::static_checks::Args),
-}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    report::set_quiet(cli.quiet);
+    report::set_quiet(cli.global.quiet);
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -65,15 +43,15 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let runner = exec::Runner::new(cli.dry_run, cli.verbose);
-    runner.catch_signals()?;
-    let jobs = cli.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    let env = std::env::vars().collect();
-    let context =
-        Context { repo: cli.repo.canonicalize_utf8()?, runner, env, json: cli.json, jobs, builder: cli.builder, plan: cli.plan };
+    let context = &mut Context::new(cli.global)?;
     match &cli.task {
-        Task::CiBuild(args) => tasks::ci_build::run(&context, args),
-        Task::DockerTest(args) => tasks::docker_test::run(&context, args),
-        Task::StaticChecks(args) => tasks::static_checks::run(&context, args),
+        Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
+        Task::StaticChecks(args) => tasks::static_checks::run(context, args),
+        Task::Plan(args) => tasks::plan::run(context, args),
+        Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
+        Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
+        Task::CheckDeps(args) => tasks::check_deps::run(context, args),
+        Task::Schema(args) => tasks::schema::run(context, args),
+        Task::Completions(args) => tasks::completions::run(context, args),
     }
 }

@@ -82,7 +82,7 @@ struct Watched {
 /// # Errors
 /// bake cannot be started, or we were interrupted. That a build fails is no error here.
 pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
-    let bake = bake::part(shared.plan, group);
+    let bake = bake::file(shared.plan, group);
     let targets: Vec<Target<'a>> = targets(shared.plan, &bake, group);
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let metadata = Utf8PathBuf::try_from(folder.path().join("metadata.json")).context("cannot use the temporary folder")?;

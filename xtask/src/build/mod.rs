@@ -21,7 +21,6 @@ use std::time::Duration;
 use anyhow::Result;
 use camino::Utf8Path;
 
-use crate::error::Fault;
 use crate::exec::Runner;
 use crate::parallel;
 use crate::plan::{Action, Plan};

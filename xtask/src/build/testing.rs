@@ -11,7 +11,7 @@ pub fn plan(builds: Vec<Build>) -> Plan {
         source: None,
         event: Event::Local,
         version: None,
-        timestamp: "20250101-000000".into(),
+        timestamp: None,
         publishes: false,
         has_work: true,
         builds,

@@ -3,8 +3,25 @@
 //! `load` reads files, and the environment through [`Env`]; nothing else. Everything that could be known
 //! to be wrong is reported here, all at once, each with file and line.
 
+mod axes;
+mod check;
 pub mod condition;
+mod expand;
+mod faults;
+mod load;
+mod paths;
+pub mod placeholder;
+mod policy;
+mod quoting;
+mod resolve;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+mod tree;
 pub mod types;
+mod unique;
+
+pub use load::load;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use camino::Utf8Path;
 
 use crate::build::outcome::{Ending, Results};
 use crate::build::store::{self, Image, Store};
@@ -13,7 +14,7 @@ use crate::error::Fault;
 use crate::parallel;
 use crate::plan::Plan;
 use crate::progress::display::Display;
-use crate::{docker, report};
+use crate::{docker, report, template};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -36,6 +37,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         return Err(Fault::usage("cannot publish: this version builds and tests only").hint("use `--mode test`").into());
     }
     let plan = context.plan()?;
+    dockerfiles_are_current(context, &plan)?;
     let folder = context.repo.join(build::FOLDER);
     let _lock = lock::take(&folder)?;
     let mut store = Store::read(&folder);
@@ -71,13 +73,28 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     verdict(&plan, &results)
 }
 
+/// What is built is what the template renders, not what somebody forgot to render again.
+fn dockerfiles_are_current(context: &Context, plan: &Plan) -> Result<()> {
+    let rendered = template::render_all(&context.repo, context.config()?)?;
+    let built = |path: &Utf8Path| plan.builds.iter().any(|build| build.dockerfile == path);
+    let differs = |path: &Utf8Path, text: &str| std::fs::read_to_string(context.repo.join(path)).ok().as_deref() != Some(text);
+    let stale = rendered.iter().filter(|(path, text)| built(path) && differs(path, text)).map(|(path, _)| path.as_str());
+    let stale: Vec<&str> = stale.collect();
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let fault = Fault::usage(format!("not what the template renders: {}", stale.join(", ")));
+    Err(fault.hint("run `cargo xtask gen-dockerfiles` and commit the result").into())
+}
+
 /// Further local names; bake has given the first.
 fn name(context: &Context, results: &Results) -> Result<()> {
     let good = results.builds.iter().filter(|build| build.result.is_good());
     let tags = good
         .filter_map(|build| build.names.split_first())
         .flat_map(|(first, more)| more.iter().map(move |name| docker::tag(first, name)));
-    parallel::map(context.jobs, tags.collect(), |cmd| context.runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
+    let runner = &context.runner;
+    parallel::map(context.jobs, tags.collect(), |cmd| runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::container::junit;
 use crate::container::run::{self, Outcome};
 use crate::context::Context;
 use crate::error::Fault;
+use crate::exec::Runner;
 use crate::parallel;
 use crate::plan::Plan;
 use crate::progress::display::Display;
@@ -44,8 +45,9 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let display = Display::new(cases.iter().flatten().map(|case| case.build.id.as_str()), github, context.runner.is_verbose());
     let jobs = jobs(context.jobs, &engine);
     // The tests of one image run one after another: they may share a log.
+    let runner = &context.runner;
     let outcomes =
-        parallel::map(jobs, cases.iter().collect(), |cases| cases.iter().map(|case| test(context, case, &display)).collect());
+        parallel::map(jobs, cases.iter().collect(), |cases| cases.iter().map(|case| test(runner, case, &display)).collect());
     display.clear();
     let outcomes: Vec<Vec<Outcome>> = outcomes.into_iter().collect::<Result<_>>()?;
     write_junit(&cases, &outcomes)?;
@@ -58,9 +60,9 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     verdict(&plan, &outcomes)
 }
 
-fn test(context: &Context, case: &Case<'_>, display: &Display) -> Result<Outcome> {
+fn test(runner: &Runner, case: &Case<'_>, display: &Display) -> Result<Outcome> {
     display.running(&case.build.id, &case.what);
-    let outcome = run::run(&context.runner, case)?;
+    let outcome = run::run(runner, case)?;
     if outcome.passed.is_some() {
         let log = if display.folds_logs() { std::fs::read_to_string(&case.log).unwrap_or_default() } else { String::new() };
         let log: Vec<String> = log.lines().map(str::to_owned).collect();
@@ -84,12 +86,9 @@ fn images_are_here(context: &Context, cases: &[Vec<Case<'_>>]) -> Result<()> {
         return Ok(());
     }
     let list: Vec<&str> = missing.iter().map(|(_, name)| name.as_str()).collect();
-    // For a few the command names them; for many it is the same as for all.
-    let only: String = if missing.len() == wanted.len() {
-        String::new()
-    } else {
-        missing.iter().map(|(id, _)| format!(" --only id={id}")).collect()
-    };
+    // A few are named; for many the whole is as quick, because the others come from cache.
+    let only = |(id, _): &&(&str, String)| format!(" --only id={id}");
+    let only: String = if missing.len() > 3 { String::new() } else { missing.iter().map(|missing| only(missing)).collect() };
     let fault = Fault::not_ready(format!("cannot test what is not built: no image {}", list.join(", ")));
     Err(fault.hint(format!("run `cargo xtask ci-build --mode test{only}`")).into())
 }
