@@ -1,9 +1,11 @@
 //! `cargo xtask`: the table of contents.
 
 mod bake;
+mod build;
 mod cli;
 mod cmd;
 mod config;
+mod container;
 mod context;
 mod deps;
 mod docker;
@@ -14,7 +16,9 @@ mod exec;
 mod facts;
 mod generated;
 mod glob;
+mod parallel;
 mod plan;
+mod progress;
 mod report;
 mod tasks;
 mod template;
@@ -42,7 +46,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let context = &mut Context::new(cli.global)?;
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
+        Task::StaticChecks(args) => tasks::static_checks::run(context, args),
         Task::Plan(args) => tasks::plan::run(context, args),
+        Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
+        Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),
         Task::Completions(args) => tasks::completions::run(context, args),
