@@ -20,6 +20,7 @@ mod parallel;
 mod plan;
 mod progress;
 mod report;
+mod sandbox;
 mod tasks;
 mod template;
 mod version;
@@ -51,7 +52,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
         Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
+        Task::Doctor(args) => tasks::doctor::run(context, args),
+        Task::Sandbox(args) => tasks::sandbox::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),
         Task::Completions(args) => tasks::completions::run(context, args),
+        Task::Test(args) => tasks::test::run(context, args),
     }
 }
