@@ -67,12 +67,24 @@ pub struct Global {
 pub enum Task {
     /// Render the Dockerfile templates, or check that they are rendered
     GenDockerfiles(tasks::gen_dockerfiles::Args),
+    /// Run the checks of images.toml that need no image
+    StaticChecks(tasks::static_checks::Args),
     /// Print what would happen and why
     Plan(tasks::plan::Args),
+    /// Build what the plan says
+    CiBuild(tasks::ci_build::Args),
+    /// Run each image's tests inside it
+    DockerTest(tasks::docker_test::Args),
     /// Print true if files that name dependencies changed, else false
     CheckDeps(tasks::check_deps::Args),
+    /// Check this machine, with a fix for each fault
+    Doctor(tasks::doctor::Args),
+    /// The private engine, registry and base images
+    Sandbox(tasks::sandbox::Args),
     /// Print the JSON Schema of images.toml
     Schema(tasks::schema::Args),
     /// Print completions for a shell
     Completions(tasks::completions::Args),
+    /// Run this repository's own tests, unit to end-to-end
+    Test(tasks::test::Args),
 }

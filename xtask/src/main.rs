@@ -1,9 +1,11 @@
 //! `cargo xtask`: the table of contents.
 
 mod bake;
+mod build;
 mod cli;
 mod cmd;
 mod config;
+mod container;
 mod context;
 mod deps;
 mod docker;
@@ -14,8 +16,11 @@ mod exec;
 mod facts;
 mod generated;
 mod glob;
+mod parallel;
 mod plan;
+mod progress;
 mod report;
+mod sandbox;
 mod tasks;
 mod template;
 mod version;
@@ -42,9 +47,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let context = &mut Context::new(cli.global)?;
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
+        Task::StaticChecks(args) => tasks::static_checks::run(context, args),
         Task::Plan(args) => tasks::plan::run(context, args),
+        Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
+        Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
+        Task::Doctor(args) => tasks::doctor::run(context, args),
+        Task::Sandbox(args) => tasks::sandbox::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),
         Task::Completions(args) => tasks::completions::run(context, args),
+        Task::Test(args) => tasks::test::run(context, args),
     }
 }

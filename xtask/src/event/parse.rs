@@ -106,7 +106,7 @@ mod tests {
             assert_eq!(serde_json::to_string(&event(text).unwrap()).unwrap(), json);
         }
         for form in FORMS {
-            assert!(event(form).is_ok(), "{form}");
+            assert_eq!(event(form).unwrap().flag(), form);
         }
     }
 
