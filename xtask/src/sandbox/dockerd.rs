@@ -105,18 +105,8 @@ fn remove_cgroups() {
     let top = Utf8Path::new("/sys/fs/cgroup");
     let controllers = top.read_dir_utf8().into_iter().flatten().flatten().map(|entry| entry.path().to_owned());
     for controller in controllers.chain([top.to_owned()]) {
-        remove_group(&controller.join(process::CGROUP.trim_start_matches('/')));
+        network::remove_empty(&controller.join(process::CGROUP.trim_start_matches('/')));
     }
-}
-
-fn remove_group(group: &Utf8Path) {
-    for entry in group.read_dir_utf8().into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_group(entry.path());
-        }
-    }
-    // Not there, or in use: nothing to do about either.
-    let _left = std::fs::remove_dir(group);
 }
 
 /// <https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file>

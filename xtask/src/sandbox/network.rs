@@ -21,6 +21,9 @@ const SETTINGS: &[&str] = &[
     "net/bridge/bridge-nf-call-ip6tables",
 ];
 
+/// Folders that the engine makes whatever it is told, and leaves empty.
+const FOLDERS: &[&str] = &["/run/containerd", "/run/docker", "/run/runc"];
+
 /// The network as it was before the engine's first start since it was last put back.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Before {
@@ -29,6 +32,8 @@ struct Before {
     settings: BTreeMap<String, String>,
     bridges: BTreeSet<String>,
     rules: String,
+    /// Folders that were not there.
+    absent: Vec<Utf8PathBuf>,
 }
 
 /// Notes how things are, unless an engine that was killed left its changes behind: then the older note counts.
@@ -39,7 +44,8 @@ pub fn remember(runner: &Runner, paths: &Paths) -> Result<()> {
     }
     let value = |name: &&str| Some(((*name).to_owned(), fs::read_to_string(setting(name)).ok()?.trim().to_owned()));
     let settings = SETTINGS.iter().filter_map(value).collect();
-    let before = Before { boot, settings, bridges: bridges(), rules: rules(runner, paths)? };
+    let absent = FOLDERS.iter().map(Utf8PathBuf::from).filter(|dir| !dir.exists()).collect();
+    let before = Before { boot, settings, bridges: bridges(), rules: rules(runner, paths)?, absent };
     write(&paths.run.join("network.json"), &serde_json::to_string(&before)?)
 }
 
@@ -52,8 +58,12 @@ pub fn restore(runner: &Runner, paths: &Paths) -> Result<()> {
         }
         let undo = undo(&before.rules, &rules(runner, paths)?);
         if !undo.is_empty() {
-            runner.read(&iptables(paths, "iptables-restore", "remove the engine's rules").arg("--noflush").stdin(undo))?;
+            runner.read(&firewall(paths, "iptables-restore", "remove the engine's rules").arg("--noflush").stdin(undo))?;
         }
+        for table in new_and_empty(&before.rules, &rules(runner, paths)?) {
+            runner.read(&firewall(paths, "nft", "remove an empty table").args(["delete", "table", "ip", &table]))?;
+        }
+        before.absent.iter().for_each(|dir| remove_empty(dir));
         for (name, value) in &before.settings {
             let path = setting(name);
             if fs::read_to_string(&path).is_ok_and(|now| now.trim() != value) {
@@ -74,15 +84,26 @@ pub fn with_libraries(cmd: Cmd, root: &Utf8Path) -> Cmd {
     }
 }
 
-fn iptables(paths: &Paths, program: &str, why: &str) -> Cmd {
+fn firewall(paths: &Paths, program: &str, why: &str) -> Cmd {
     let root = paths.tools(ENGINE.name);
     let own = root.join("sbin").join(program);
     // Somebody may have emptied the cache while the engine ran: then the machine's own, if it has one.
     with_libraries(Cmd::cleanup(if own.exists() { own.as_str() } else { program }, why), &root)
 }
 
+/// Removes a folder that holds nothing but folders.
+pub fn remove_empty(dir: &Utf8Path) {
+    for entry in dir.read_dir_utf8().into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(entry.path());
+        }
+    }
+    // Not there, or in use: nothing to do about either.
+    let _left = fs::remove_dir(dir);
+}
+
 fn rules(runner: &Runner, paths: &Paths) -> Result<String> {
-    runner.read(&iptables(paths, "iptables-save", "read the firewall's rules"))
+    runner.read(&firewall(paths, "iptables-save", "read the firewall's rules"))
 }
 
 fn read(paths: &Paths) -> Option<Before> {
@@ -110,8 +131,7 @@ fn is_dockers(name: &str) -> bool {
 
 /// Input for `iptables-restore --noflush` that takes away Docker's rules and chains which were not there before.
 ///
-/// A rule is Docker's if it names one of its chains or bridges; rules that others added meanwhile stay. A table that was
-/// not there before, and is empty then, loses its built-in chains too.
+/// A rule is Docker's if it names one of its chains or bridges; rules that others added meanwhile stay.
 fn undo(before: &str, now: &str) -> String {
     let (before, now) = (tables(before), tables(now));
     let scripts = now.iter().map(|(table, now)| undo_table(table, before.get(table).map_or(&[][..], Vec::as_slice), now));
@@ -121,19 +141,25 @@ fn undo(before: &str, now: &str) -> String {
 fn undo_table(table: &str, before: &[&str], now: &[&str]) -> String {
     let dockers = |word: &str| word.starts_with("DOCKER") || is_dockers(word);
     let old: BTreeSet<&str> = before.iter().filter_map(|line| chain(line)).collect();
-    let chains: Vec<&str> = now.iter().filter_map(|line| chain(line)).collect();
-    let gone: Vec<&str> = chains.iter().copied().filter(|chain| dockers(chain) && !old.contains(chain)).collect();
+    let gone: Vec<&str> =
+        now.iter().filter_map(|line| chain(line)).filter(|chain| dockers(chain) && !old.contains(chain)).collect();
     let rules = now.iter().filter_map(|line| line.strip_prefix("-A "));
-    let (theirs, others): (Vec<&str>, Vec<&str>) =
-        rules.partition(|rule| rule.split(' ').any(dockers) && !before.iter().any(|line| line.strip_prefix("-A ") == Some(rule)));
-    let inside = |rule: &&&str| rule.split(' ').next().is_some_and(|chain| gone.contains(&chain));
-    let mut lines: Vec<String> = theirs.iter().filter(|rule| !inside(rule)).map(|rule| format!("-D {rule}")).collect();
+    let theirs =
+        rules.filter(|rule| rule.split(' ').any(dockers) && !before.iter().any(|line| line.strip_prefix("-A ") == Some(rule)));
+    let inside = |rule: &str| rule.split(' ').next().is_some_and(|chain| gone.contains(&chain));
+    let mut lines: Vec<String> = theirs.filter(|rule| !inside(rule)).map(|rule| format!("-D {rule}")).collect();
     lines.extend(gone.iter().map(|chain| format!("-F {chain}")));
     lines.extend(gone.iter().map(|chain| format!("-X {chain}")));
-    if before.is_empty() && others.is_empty() {
-        lines.extend(chains.iter().filter(|chain| !gone.contains(chain)).map(|chain| format!("-X {chain}")));
-    }
     if lines.is_empty() { String::new() } else { format!("*{table}\n{}\nCOMMIT\n", lines.join("\n")) }
+}
+
+/// Tables that iptables made for the engine: without a rule, a policy or a chain of anybody else.
+fn new_and_empty(before: &str, now: &str) -> Vec<String> {
+    let before = tables(before);
+    let bare = |line: &&str| line.starts_with(':') && line.contains(" ACCEPT ");
+    let empty =
+        tables(now).into_iter().filter(|(table, lines)| !before.contains_key(table) && lines.iter().all(|line| bare(&line)));
+    empty.map(|(table, _)| table.to_owned()).collect()
 }
 
 /// The chain that a line like `:DOCKER - [0:0]` declares.
@@ -166,8 +192,16 @@ mod tests {
     fn dockers_rules_go_and_the_rules_of_others_stay() {
         let before = "*filter\n:INPUT ACCEPT [3:9]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n";
         let want = "*filter\n-D FORWARD -j DOCKER\n-F DOCKER\n-X DOCKER\nCOMMIT\n\
-            *nat\n-D POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n-X POSTROUTING\nCOMMIT\n";
+            *nat\n-D POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\nCOMMIT\n";
         assert_eq!(undo(before, NOW), want);
+    }
+
+    #[test]
+    fn only_an_empty_table_that_is_new_is_removed() {
+        let now = "*raw\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j X\nCOMMIT\n\
+            *filter\n:INPUT DROP [0:0]\nCOMMIT\n";
+        assert_eq!(new_and_empty("", now), ["raw"]);
+        assert!(new_and_empty(now, now).is_empty());
     }
 
     #[test]
