@@ -8,6 +8,7 @@ mod exec;
 mod facts;
 mod plan;
 mod report;
+mod tasks;
 mod version;
 
 fn main() {}

@@ -273,6 +273,5 @@ mod tests {
         for (earlier, later) in sorted.iter().zip(&sorted[1..]) {
             assert!(version_order(earlier, later).is_lt() && version_order(later, earlier).is_gt(), "{earlier} {later}");
         }
-        assert!(version_order("3.09", "3.9").is_eq() || true);
     }
 }

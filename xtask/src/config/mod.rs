@@ -4,6 +4,7 @@
 //! to be wrong is reported here, all at once, each with file and line.
 
 mod axes;
+mod build;
 mod check;
 mod checks;
 pub mod condition;
@@ -17,6 +18,7 @@ mod image_test;
 mod keys;
 mod layer;
 mod load;
+mod matrix;
 mod names;
 mod paths;
 pub mod placeholder;
@@ -28,7 +30,7 @@ mod tree;
 pub mod types;
 mod unique;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -67,6 +69,30 @@ pub struct Config {
     pub github: types::Github,
     /// What `[on]` says for all images, for triggers and workflows; per build see [`Build::on`].
     pub on: Vec<Policy>,
+}
+
+impl Config {
+    /// Parses a condition of the command line (`--only`) against what this file holds.
+    ///
+    /// Errors: as [`Condition::parse`], and images and ids that do not exist, with the nearest names.
+    pub fn condition(&self, text: &str) -> Result<Condition, String> {
+        let mut axes = self.axes.clone();
+        for (axis, value) in self.builds.iter().flat_map(|build| &build.axes) {
+            let values = axes.entry(axis.clone()).or_default();
+            if !values.contains(value) {
+                values.push(value.clone());
+            }
+        }
+        let condition = Condition::parse(text, &axes)?;
+        let images: BTreeSet<&str> = self.builds.iter().map(|build| build.image.as_str()).collect();
+        let ids: BTreeSet<&str> = self.builds.iter().map(|build| build.id.as_str()).collect();
+        for (key, known) in [("image", images), ("id", ids)] {
+            if let Some(name) = condition.named(key).find(|name| !known.contains(name)) {
+                return Err(format!("`{text}`: no {key} `{name}` ({})", faults::suggest(name, known)));
+            }
+        }
+        Ok(condition)
+    }
 }
 
 /// `version-file`: its path and its checked text.
@@ -179,3 +205,5 @@ pub struct Policy {
     pub replace: bool,
     pub rebuild_input: String,
 }
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use super::faults::{Faults, suggest};
 use super::layer::{Layered, lay};
 use super::tree::Document;
 use super::types::{self, CacheMode, Fresh, FreshIf, FreshWhen};
-use super::{EventKey, Policy};
+use super::{EventKey, Policy, keys};
 
 /// Which keys an event takes.
 const KEYS: [(&str, &[&str]); 6] = [
@@ -150,8 +150,11 @@ pub fn check(
     if *event == EventKey::Schedule && for_image && cron.is_empty() && !layers.is_bad(document, &["cron"]) {
         faults.at(line("cron"), format!("{event} has no cron (write cron = \"0 3 * * 0\")"));
     }
-    for entry in cron.iter().filter(|entry| !is_cron(entry)) {
+    for entry in cron.iter().filter(|entry| takes.contains(&"cron") && !is_cron(entry)) {
         faults.at(line("cron"), format!("`{entry}` is not a cron line (five fields: minute hour day month weekday)"));
+    }
+    for said in keys::platforms(written.keys.platforms.as_deref()) {
+        faults.at(line("platforms"), said);
     }
     for (key, pattern) in patterns(keys) {
         if pattern.is_empty() || pattern.starts_with(['/', '~']) || pattern.starts_with("./") || pattern.starts_with("../") {

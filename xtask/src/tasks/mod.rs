@@ -1,0 +1,3 @@
+//! One task, one file: what it does, its arguments, `run`.
+
+pub mod schema;
