@@ -13,7 +13,7 @@ use super::keys::{self, Keys};
 use super::layer::{self, Layered, When};
 use super::matrix::Point;
 use super::types::{self, AxisFile, OneOrMany, Secret};
-use super::{Build, Policy, Test, image_test};
+use super::{Build, EventKey, Policy, Test, image_test};
 
 /// What the builds of one image share.
 pub struct Builder<'a> {
@@ -70,6 +70,7 @@ impl Builder<'_> {
         let secrets = written.secrets.iter().map(|(name, secret)| (name.clone(), paths.secret(secret))).collect();
         let tests = paths.tests();
         let fill = |text: &String| names.fill(text);
+        let happens = |policy: &&Policy| written.local_only != Some(true) || policy.event == EventKey::Local;
         let fill_all = |texts: &BTreeMap<String, String>, fill: &dyn Fn(&str) -> String| {
             texts.iter().map(|(name, text)| (name.clone(), fill(text))).collect()
         };
@@ -86,7 +87,7 @@ impl Builder<'_> {
             timeout: keys.timeout,
             cache_ref: self.cache_ref().map(|text| names.fill_repository(text)),
             candidates: names.fill_repository(cx.candidates),
-            on: self.policies.iter().map(|policy| names.policy(policy)).collect(),
+            on: self.policies.iter().filter(happens).map(|policy| names.policy(policy)).collect(),
             image: self.name.to_owned(),
             secrets,
             tests,

@@ -139,6 +139,13 @@ impl<'a> Walker<'a> {
         names
     }
 
+    /// A key that is right in another table, unless one of this table is meant.
+    fn elsewhere<'k>(&self, at: &At, name: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+        let holds = |(table, _): &&(&str, &str)| self.root["$defs"][*table]["properties"].get(name).is_some();
+        let (_, table) = TABLES.iter().find(holds).filter(|_| nearest(name, known).is_none())?;
+        Some(format!("unknown key `{}` (`{name}` is a key of {table})", at.shown))
+    }
+
     fn table(&self, schema: &'a Value, table: &serde_json::Map<String, Value>, at: &At) -> Vec<Found> {
         let properties = schema.get("properties").and_then(Value::as_object);
         let mut found = Vec::new();
@@ -148,7 +155,10 @@ impl<'a> Walker<'a> {
                 (Some(inner), _) => found.extend(self.walk(inner, value, &here)),
                 (None, Some(Value::Bool(false))) => {
                     let known = properties.into_iter().flat_map(|known| known.keys().map(String::as_str));
-                    found.push(unquoted(&here, value).unwrap_or_else(|| here.found(unknown_key(&here, name, known))));
+                    let said = || {
+                        here.found(self.elsewhere(&here, name, known.clone()).unwrap_or_else(|| unknown_key(&here, name, known)))
+                    };
+                    found.push(unquoted(&here, value).unwrap_or_else(said));
                 }
                 (None, Some(inner)) => found.extend(self.walk(inner, value, &here)),
                 (None, None) => {}
@@ -162,6 +172,19 @@ impl<'a> Walker<'a> {
         found
     }
 }
+
+/// Tables by the names of their types in the schema.
+const TABLES: [(&str, &str); 9] = [
+    ("Image", "[image.NAME]"),
+    ("Test", "[image.NAME.test]"),
+    ("Policy", "[on.EVENT]"),
+    ("Check", "[check.NAME]"),
+    ("Scan", "[scan]"),
+    ("Cache", "[cache]"),
+    ("Release", "[release]"),
+    ("Retention", "[retention]"),
+    ("Github", "[github]"),
+];
 
 /// Whether a table has what a branch can't do without.
 fn has_required(branch: &Value, value: &Value) -> bool {

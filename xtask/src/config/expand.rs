@@ -61,7 +61,8 @@ pub fn image(cx: &Context<'_>, name: &str, faults: &mut Faults) -> (Vec<Build>, 
         return (Vec::new(), filled);
     }
     let apart = is_apart(written.repository.as_deref(), &axes);
-    let policies = events.iter().map(|event| image_policy(cx, event, &axes, apart, faults)).collect();
+    let policies: Vec<Policy> = events.iter().map(|event| image_policy(cx, event, &axes, apart, faults)).collect();
+    policy::check_overlap(&policies, &events, cx.document, faults);
     let points = points(cx, name, &axes, &written, &line, faults);
     let mut builder = Builder { cx, name, whens: &whens, base: &base, policies, apart, prepared: HashMap::new() };
     builder.check_conflicts(&points, faults);

@@ -61,7 +61,7 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
     let hosts = hosts::resolve(document, file, env, faults);
     let version_file = file.version_file.as_ref().and_then(|name| version(name, root, document, faults));
     let images: BTreeSet<String> = file.image.keys().cloned().collect();
-    if images.is_empty() && document.bad_below("image").next().is_none() && !document.is_bad(&["image"]) {
+    if images.is_empty() && faults.is_empty() {
         faults.at(1, "there is no image (write [image.NAME])");
     }
     let layered: BTreeMap<&String, Image> =
@@ -126,9 +126,10 @@ fn dockerfiles(images: &BTreeMap<&String, Image>, axis: &str) -> Vec<String> {
     images.values().filter(used).map(path).collect()
 }
 
-/// The axes with the values that only an `include` names, so that conditions may name them too.
+/// What conditions may name: the axes, with the values that only an `include` names, and the images.
 fn all_values(axes: &BTreeMap<String, Vec<String>>, images: &BTreeMap<&String, Image>) -> BTreeMap<String, Vec<String>> {
     let mut all = axes.clone();
+    all.insert("image".into(), images.keys().map(|name| (*name).clone()).collect());
     for image in images.values() {
         let own = variant_axes(image.variant.as_deref().unwrap_or_default(), axes);
         for condition in image.include.iter().filter_map(|text| Condition::parse_free(text, axes.keys().map(String::as_str)).ok())

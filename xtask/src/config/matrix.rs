@@ -54,7 +54,10 @@ pub fn points(
             Ok(condition) => {
                 let before = points.len();
                 points.retain(|point| !condition.holds(&Subject { image, id: "", point, axes: cx.axes }));
-                if points.len() == before {
+                let own = cx.document.exact_line(&["image", image, "exclude"]).is_some();
+                // In [defaults] it may be meant for other images.
+                let meant = own || condition.keys().iter().all(|key| axes.iter().any(|axis| axis == key));
+                if points.len() == before && meant {
                     faults.at(line("exclude"), format!("exclude `{text}` matches no build of image `{image}` (remove it)"));
                 }
             }

@@ -10,7 +10,7 @@ use super::faults::{Faults, suggest};
 use super::layer::{Layered, lay};
 use super::tree::Document;
 use super::types::{self, CacheMode, Fresh, FreshIf, FreshWhen};
-use super::{EventKey, Policy, keys};
+use super::{EventKey, Policy, keys, names};
 
 /// Which keys an event takes.
 const KEYS: [(&str, &[&str]); 6] = [
@@ -157,7 +157,7 @@ pub fn check(
         faults.at(line("platforms"), said);
     }
     for (key, pattern) in patterns(keys) {
-        if pattern.is_empty() || pattern.starts_with(['/', '~']) || pattern.starts_with("./") || pattern.starts_with("../") {
+        if !names::is_pattern(pattern) {
             faults.at(
                 line(key),
                 format!("`{pattern}` in {event}.{key} never matches (patterns are relative to the repository, without ./)"),
@@ -179,6 +179,19 @@ fn is_cron(text: &str) -> bool {
     let field = |field: &str| field.chars().all(|c| c.is_ascii_alphanumeric() || "*/,-".contains(c));
     let fields: Vec<&str> = text.split(' ').filter(|field| !field.is_empty()).collect();
     fields.len() == 5 && fields.into_iter().all(field)
+}
+
+/// Branch patterns that two events of an image have: a push to such a branch could mean either.
+pub fn check_overlap(policies: &[Policy], written: &[Written], document: &Document, faults: &mut Faults) {
+    let mut owners: BTreeMap<&str, &EventKey> = BTreeMap::new();
+    for (policy, written) in policies.iter().zip(written).filter(|(policy, _)| matches!(policy.event, EventKey::Branch(_))) {
+        for pattern in &policy.matches {
+            if let Some(other) = owners.insert(pattern, &policy.event).filter(|other| **other != policy.event) {
+                let said = format!("{} and {other} both match branch `{pattern}` (merge them)", policy.event);
+                faults.at(written.layers.line(document, &["match"]), said);
+            }
+        }
+    }
 }
 
 /// The policy with its defaults; tags still have all their placeholders.

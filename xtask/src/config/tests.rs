@@ -5,6 +5,7 @@ mod examples;
 mod faults;
 mod layers;
 mod on_disk;
+mod robust;
 
 use camino::Utf8Path;
 

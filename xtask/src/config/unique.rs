@@ -110,6 +110,12 @@ fn valid(build: &Build, document: &Document, faults: &mut Faults) {
     if !names::is_component(&build.image) {
         return;
     }
+    if names::has_registry(repository) {
+        let said =
+            format!("repository `{repository}` of `{id}` begins with a registry (leave it out: `registry` is put in front)");
+        faults.once(key_line(document, build, "repository"), "repository", said);
+        return;
+    }
     if !names::is_repository(repository) {
         let hint =
             if repository.to_lowercase() == *repository { "letters and digits, . _ - / between them" } else { "lower case only" };

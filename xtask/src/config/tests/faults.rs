@@ -38,6 +38,12 @@ fn one_mistake_is_one_fault() {
 #[test]
 fn the_file_as_a_whole() {
     table(&[
+        ("[images.a]", "f:1: unknown key `images` (did you mean `image`?)"),
+        ("[image.a]\ntags = ['x']", "f:2: unknown key `image.a.tags` (`tags` is a key of [on.EVENT])"),
+        ("[image.a]\n[release]\nkeep = 3", "f:3: unknown key `release.keep` (`keep` is a key of [retention])"),
+        ("[image.a]\n[on.push]", "f:2: unknown key `on.push` (known: pull-request, branch, tag, schedule, manual, local)"),
+        ("schema = 1.0\n[image.a]", ""),
+        ("\u{feff}[image.a]\r\nplatfrom = []\r\n", "f:2: unknown key `image.a.platfrom` (did you mean `platforms`?)"),
         ("", "f:1: there is no image (write [image.NAME])"),
         ("schema = 2\n[image.a]", "f:1: `schema` is 2 (only 1 is known)"),
         ("[image.a]\n[image.a]", "f:2: not TOML: duplicate key"),
@@ -75,7 +81,7 @@ fn variants_and_conditions() {
             "[image.b]\nwhen.'p=3.9'.target = 'x'",
             "f:7: `p=3.9` never holds: `p` is not an axis of image `b` (name it in its variant)",
         ),
-        ("[on.tag]\nonly = ['pp=first']", "f:7: `pp=first`: no axis `pp` (did you mean `p`?)"),
+        ("[on.tag]\nonly = ['pp=first']", "f:7: `pp=first`: no axis `pp` (known: p, r, image, id)"),
     ] {
         assert_eq!(said(&axes(rest)), expected, "{rest}");
     }
@@ -130,6 +136,11 @@ fn placeholders() {
 #[test]
 fn events() {
     table(&[
+        ("[image.a]\n[on.tag]\nonly = ['image=b']", "f:3: `image=b`: no image `b` (known: a)"),
+        (
+            "[image.a]\n[on.branch.main]\ntags = []\n[on.branch.x]\nmatch = ['main']\ntags = []",
+            "f:5: on.branch.x and on.branch.main both match branch `main` (merge them)",
+        ),
         (
             "[image.a]\n[on.schedule]\ncron = 'daily'\ntags = []",
             "f:3: `daily` is not a cron line (five fields: minute hour day month weekday)",
@@ -173,6 +184,10 @@ fn events() {
 #[test]
 fn names_that_two_builds_share() {
     table(&[
+        (
+            "[image.a]\nrepository = 'ghcr.io/acme/a'",
+            "f:2: repository `ghcr.io/acme/a` of `a` begins with a registry (leave it out: `registry` is put in front)",
+        ),
         (
             "[image.a]\nrepository = 'x'\n[image.b]\nrepository = 'x'\n[on.tag]\ntags = ['latest']\n[on.pull-request]\ntags = []\n[on.local]\ntags = []",
             "f:6: `a` and `b` share the tag x:latest in on.tag (give one of them another repository)",
@@ -236,6 +251,10 @@ fn parents() {
 #[test]
 fn keys_of_an_image() {
     table(&[
+        (
+            "[image.a]\ndependencies = ['../x']",
+            "f:2: `../x` in dependencies never matches (patterns are relative to the repository, without ./)",
+        ),
         (
             "[image.a]\ntimeout = 'soon'",
             "f:2: timeout of image `a`: `soon` is not a time (write such as \"90s\", \"10m\" or \"1h 30m\")",
