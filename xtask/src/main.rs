@@ -1,14 +1,61 @@
 //! `cargo xtask`: the table of contents.
-#![allow(dead_code, unused_imports)]
+
+mod bake;
+mod build;
+mod cli;
 mod cmd;
 mod config;
+mod container;
+mod context;
+mod deps;
+mod docker;
+mod engine;
 mod error;
 mod event;
 mod exec;
 mod facts;
+mod generated;
+mod glob;
+mod parallel;
 mod plan;
+mod progress;
 mod report;
+mod sandbox;
 mod tasks;
+mod template;
 mod version;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use cli::{Cli, Task};
+use context::Context;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    report::set_quiet(cli.global.quiet);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::error(&error::render(&error));
+            ExitCode::from(error::exit_code(&error) as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let context = &mut Context::new(cli.global)?;
+    match &cli.task {
+        Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
+        Task::StaticChecks(args) => tasks::static_checks::run(context, args),
+        Task::Plan(args) => tasks::plan::run(context, args),
+        Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
+        Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
+        Task::CheckDeps(args) => tasks::check_deps::run(context, args),
+        Task::Doctor(args) => tasks::doctor::run(context, args),
+        Task::Sandbox(args) => tasks::sandbox::run(context, args),
+        Task::Schema(args) => tasks::schema::run(context, args),
+        Task::Completions(args) => tasks::completions::run(context, args),
+        Task::Test(args) => tasks::test::run(context, args),
+    }
+}

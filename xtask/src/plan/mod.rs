@@ -1,5 +1,21 @@
 //! The plan: every decision of a run, as data. Pure: no clock, environment, file, network or process.
 
+mod cache;
+mod checks;
+#[cfg(test)]
+mod golden;
+mod key;
+pub mod labels;
+mod narrow;
+mod parents;
+mod planner;
+pub mod render;
+mod select;
+mod tags;
+
+pub use narrow::narrow;
+pub use planner::plan;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Secret, Test};
@@ -19,8 +35,8 @@ pub struct Plan {
     pub event: Event,
     /// As written in the version file or the tag.
     pub version: Option<String>,
-    /// `{timestamp}`: YYYYMMDD-HHMMSS in UTC, fixed when planned.
-    pub timestamp: String,
+    /// `{timestamp}`: YYYYMMDD-HHMMSS in UTC, fixed when planned; null where no tag has it.
+    pub timestamp: Option<String>,
     /// Whether this run publishes.
     pub publishes: bool,
     /// A build to start or a tag to write.
@@ -30,6 +46,13 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
     pub checks: Vec<Check>,
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The ids of all builds.
+    pub fn ids(&self) -> std::collections::BTreeSet<String> {
+        self.builds.iter().map(|build| build.id.clone()).collect()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,4 +141,53 @@ pub struct Check {
     pub may_fail: bool,
     /// Seconds.
     pub timeout: u64,
+}
+
+/// Plans for the tests of other modules.
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+
+    pub fn build(id: &str) -> Build {
+        Build {
+            id: id.into(),
+            image: id.into(),
+            variant: String::new(),
+            axes: Vec::new(),
+            repository: format!("acme/{id}"),
+            dockerfile: "Dockerfile".into(),
+            context: ".".into(),
+            target: None,
+            platforms: vec!["linux/amd64".into()],
+            args: Vec::new(),
+            labels: Vec::new(),
+            secrets: Vec::new(),
+            timeout: 3600,
+            action: Action::Build,
+            key: "0".repeat(64),
+            parents: Vec::new(),
+            test: TestStage { load: vec![format!("acme/{id}:local")], ..TestStage::default() },
+            push: PushStage { how: How::None, cache_from: Vec::new(), tags: Vec::new(), moving: Vec::new(), replace: false },
+            tests: Vec::new(),
+            reasons: Vec::new(),
+        }
+    }
+
+    pub fn plan(builds: Vec<Build>) -> Plan {
+        Plan {
+            schema: 1,
+            commit: None,
+            created: None,
+            source: None,
+            event: Event::Local,
+            version: None,
+            timestamp: None,
+            publishes: false,
+            has_work: !builds.is_empty(),
+            builds,
+            skipped: Vec::new(),
+            checks: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
 }

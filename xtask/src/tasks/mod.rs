@@ -1,3 +1,13 @@
-//! One task, one file: what it does, its arguments, `run`.
+//! The tasks, one file each: its `Args`, then `run`.
 
+pub mod check_deps;
+pub mod ci_build;
+pub mod completions;
+pub mod docker_test;
+pub mod doctor;
+pub mod gen_dockerfiles;
+pub mod plan;
+pub mod sandbox;
 pub mod schema;
+pub mod static_checks;
+pub mod test;
