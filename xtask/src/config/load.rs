@@ -36,6 +36,7 @@ pub fn load(repo: &Utf8Path, file: &Utf8Path, env: &Env) -> Result<Config> {
 }
 
 /// Like [`load`] with a text at hand; does not ask whether Dockerfiles, contexts and the like exist.
+#[cfg(test)]
 pub fn load_text(repo: &Utf8Path, file: &Utf8Path, text: &str, env: &Env) -> Result<Config> {
     resolve(repo, file, text, env, false)
 }
@@ -167,7 +168,7 @@ fn version(name: &str, root: &Root, document: &Document, faults: &mut Faults) ->
                 );
             }
             Ok(version) => return Some(VersionFile { path, version }),
-            Err(said) => faults.elsewhere(path.as_str(), at + 1, format!("{said} ({example})")),
+            Err(said) => faults.elsewhere(path.as_str(), at + 1, said),
         },
     }
     None

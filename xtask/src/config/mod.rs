@@ -38,7 +38,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 use condition::Condition;
-pub use load::{load, load_text};
+pub use load::load;
+#[cfg(test)]
+pub use load::load_text;
 pub use types::{Cache, CacheMode, Check, FreshWhen, Gate, Retention, Scan, Secret, WriteWhen};
 
 /// The process environment, handed in: tests and golden plans bring their own.
