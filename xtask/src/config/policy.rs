@@ -10,7 +10,7 @@ use super::faults::{Faults, suggest};
 use super::layer::{Layered, lay};
 use super::tree::Document;
 use super::types::{self, CacheMode, Fresh, FreshIf, FreshWhen};
-use super::{EventKey, Policy};
+use super::{EventKey, Policy, keys, names};
 use crate::glob;
 
 /// Which keys an event takes.
@@ -151,11 +151,14 @@ pub fn check(
     if *event == EventKey::Schedule && for_image && cron.is_empty() && !layers.is_bad(document, &["cron"]) {
         faults.at(line("cron"), format!("{event} has no cron (write cron = \"0 3 * * 0\")"));
     }
-    for entry in cron.iter().filter(|entry| !is_cron(entry)) {
+    for entry in cron.iter().filter(|entry| takes.contains(&"cron") && !is_cron(entry)) {
         faults.at(line("cron"), format!("`{entry}` is not a cron line (five fields: minute hour day month weekday)"));
     }
+    for said in keys::platforms(written.keys.platforms.as_deref()) {
+        faults.at(line("platforms"), said);
+    }
     for (key, pattern) in patterns(keys) {
-        if pattern.is_empty() || pattern.starts_with(['/', '~']) || pattern.starts_with("./") || pattern.starts_with("../") {
+        if !names::is_pattern(pattern) {
             faults.at(
                 line(key),
                 format!("`{pattern}` in {event}.{key} never matches (patterns are relative to the repository, without ./)"),
@@ -190,6 +193,19 @@ fn is_cron(text: &str) -> bool {
     let field = |field: &str| field.chars().all(|c| c.is_ascii_alphanumeric() || "*/,-".contains(c));
     let fields: Vec<&str> = text.split(' ').filter(|field| !field.is_empty()).collect();
     fields.len() == 5 && fields.into_iter().all(field)
+}
+
+/// Branch patterns that two events of an image have: a push to such a branch could mean either.
+pub fn check_overlap(policies: &[Policy], written: &[Written], document: &Document, faults: &mut Faults) {
+    let mut owners: BTreeMap<&str, &EventKey> = BTreeMap::new();
+    for (policy, written) in policies.iter().zip(written).filter(|(policy, _)| matches!(policy.event, EventKey::Branch(_))) {
+        for pattern in &policy.matches {
+            if let Some(other) = owners.insert(pattern, &policy.event).filter(|other| **other != policy.event) {
+                let said = format!("{} and {other} both match branch `{pattern}` (merge them)", policy.event);
+                faults.at(written.layers.line(document, &["match"]), said);
+            }
+        }
+    }
 }
 
 /// The policy with its defaults; tags still have all their placeholders.
