@@ -11,6 +11,7 @@ use super::layer::{Layered, lay};
 use super::tree::Document;
 use super::types::{self, CacheMode, Fresh, FreshIf, FreshWhen};
 use super::{EventKey, Policy, keys, names};
+use crate::glob;
 
 /// Which keys an event takes.
 const KEYS: [(&str, &[&str]); 6] = [
@@ -164,6 +165,19 @@ pub fn check(
             );
         }
     }
+    let key_is_pattern = || match event {
+        EventKey::Branch(name) => vec![name.clone()],
+        _ => Vec::new(),
+    };
+    let names = keys.r#match.as_ref().map_or_else(key_is_pattern, types::OneOrMany::to_vec);
+    let names = names.into_iter().map(|name| ("match", name));
+    let branches = keys.branches.iter().flatten().map(|name| ("branches", name.clone()));
+    let paths = patterns(keys).into_iter().filter(|(_, pattern)| !pattern.is_empty());
+    for (key, pattern) in names.chain(branches).chain(paths.map(|(key, pattern)| (key, pattern.clone()))) {
+        if let Err(said) = glob::check(&pattern) {
+            faults.at(line(key), format!("{event}.{key}: {said}"));
+        }
+    }
     let only = keys.only.iter().flatten();
     let parsed = only.filter_map(|text| Condition::parse(text, axes).map_err(|said| faults.at(line("only"), said)).ok());
     parsed.collect()
@@ -226,5 +240,28 @@ pub fn policy(written: &Written, only: Vec<Condition>) -> Policy {
         cron: many(&keys.cron).unwrap_or_default(),
         replace: keys.replace.unwrap_or(false),
         rebuild_input: keys.rebuild_input.clone().unwrap_or_else(|| "rebuild".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    #[test]
+    fn patterns_that_cannot_be_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = Utf8Path::from_path(folder.path()).unwrap();
+        let on =
+            "[image.app]\n[on.tag]\nmatch = \"v[0-9\"\n[on.branch.\"+x\"]\ntags = []\n[on.pull-request]\npaths = [\"a/[^b]\"]\n";
+        std::fs::write(repo.join("images.toml"), format!("schema = 1\n{on}")).unwrap();
+        std::fs::write(repo.join("Dockerfile"), "FROM scratch\n").unwrap();
+        let error = crate::config::load(repo, Utf8Path::new("images.toml"), &crate::config::Env::new()).unwrap_err().to_string();
+        for said in [
+            "on.tag.match: the pattern `v[0-9` has a `[` without its `]`",
+            "match: the pattern `+x` has nothing that `+` could repeat",
+            "on.pull-request.paths: the pattern `a/[^b]` has `[^b]`",
+        ] {
+            assert!(error.contains(said), "{said}: {error}");
+        }
     }
 }
