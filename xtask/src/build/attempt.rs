@@ -13,11 +13,20 @@ use super::units::Group;
 use crate::exec::Runner;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
-use crate::progress::state::{Change, State};
+use crate::progress::state::State;
 use crate::{bake, docker};
 
 /// A bake that says nothing for so long makes us ask whether the engine is there at all.
 const SILENCE: Duration = Duration::from_secs(20);
+
+impl<'a> Attempt<'a> {
+    /// The build whose step broke a target: bake may name a child for what its parent did.
+    pub fn culprit(&self, at: usize) -> Option<&Seen<'a>> {
+        let seen = self.builds.iter().find(|seen| seen.at == at)?;
+        let parent = seen.parents.iter().find(|&&parent| self.state.is_fault_of(at, parent));
+        parent.and_then(|&parent| self.culprit(parent)).or(Some(seen))
+    }
+}
 
 /// What all attempts of a run share.
 pub struct Shared<'a> {
@@ -151,21 +160,22 @@ fn targets<'a>(plan: &'a Plan, bake: &bake::Bake, group: &Group) -> Vec<Target<'
 
 impl Watched {
     fn take(&mut self, line: &str, elapsed: Duration, targets: &[Target<'_>], shared: &Shared<'_>) {
-        for change in self.state.feed(line) {
-            match change {
-                Change::Running(at, step) if targets[at].wanted => shared.display.running(&targets[at].build.id, &step),
-                Change::Exported(at) => self.done[at] = self.done[at].or(Some(elapsed)),
-                Change::Running(..) => {}
+        for at in self.state.feed(line) {
+            let target = &targets[at];
+            if self.state.is_exported(at) {
+                self.done[at].get_or_insert(elapsed);
             }
-        }
-        for (at, target) in targets.iter().enumerate().filter(|(at, target)| target.wanted && self.state.current(*at).is_some()) {
-            shared.display.steps(&target.build.id, self.state.steps(at, &target.parents), self.state.pulled(at));
+            if let Some(step) = self.state.current(at, &target.parents).filter(|_| target.wanted) {
+                let steps = self.state.steps(at, &target.parents);
+                shared.display.running(&target.build.id, step, steps, self.state.pulled(at));
+            }
         }
     }
 }
 
 /// Asked all the time from beside the bake: must it end?
 fn watch(shared: &Shared<'_>, watched: &Mutex<Watched>, targets: &[Target<'_>], elapsed: Duration) -> bool {
+    shared.display.tick();
     let Ok(mut state) = watched.lock() else { return true };
     if shared.stop.load(Ordering::SeqCst) {
         state.end = Some(End::Stopped);

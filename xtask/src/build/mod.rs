@@ -147,7 +147,7 @@ impl Run<'_> {
     /// Finds the build that made a bake fail; it fails, or gets its second attempt.
     fn judge(&mut self, attempt: &Attempt<'_>) {
         let verdict = attempt.state.verdict();
-        let named = verdict.and_then(|(at, why)| Some((attempt.builds.iter().find(|seen| seen.at == at)?, why)));
+        let named = verdict.and_then(|(at, why)| Some((attempt.culprit(at)?, why)));
         let transient = known_transient(&attempt.state);
         let suspects: Vec<&Seen<'_>> = match named {
             Some((seen, _)) => vec![seen],
