@@ -82,7 +82,7 @@ fn attempt<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
     let attempt = attempt::run(shared, group);
     let failed = attempt.as_ref().map_or(true, |attempt| match attempt.end {
         End::Failed => known_transient(&attempt.state).is_none(),
-        End::Late | End::Silent => true,
+        End::Late => true,
         End::Done | End::Skipped | End::Stopped => false,
     });
     if failed && shared.fail_fast {
@@ -119,8 +119,7 @@ impl Run<'_> {
         }
         match attempt.end {
             End::Done | End::Skipped | End::Stopped => return Ok(()),
-            // This tells what is missing; should the engine be back by now, it is a failure like any other.
-            End::Silent => health::buildx(shared.runner)?,
+            // This tells what is missing; should all be there, it is a failure like any other.
             End::Failed if !attempt.state.answered || attempt.state.verdict().is_none() => health::buildx(shared.runner)?,
             End::Failed => {}
             End::Late => {
