@@ -69,6 +69,8 @@ pub enum Task {
     GenDockerfiles(tasks::gen_dockerfiles::Args),
     /// Print what would happen and why
     Plan(tasks::plan::Args),
+    /// Move the moving tags to what was published
+    Release(tasks::release::Args),
     /// Print true if files that name dependencies changed, else false
     CheckDeps(tasks::check_deps::Args),
     /// Print the JSON Schema of images.toml

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 use crate::exec::Runner;
 use crate::registry::{Digest, Registry, Wrote, each, put, split};
+use crate::report;
 
 /// One write of a tag: a line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,30 @@ impl Journal {
     pub fn entries(&self) -> Vec<Entry> {
         self.entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
+}
+
+/// Where the journal of a run lies.
+pub fn path(repo: &Utf8Path, run: &str) -> Utf8PathBuf {
+    repo.join(format!("target/slipway/journal-{run}.jsonl"))
+}
+
+/// Undoes what this process wrote when it failed, so that no exit that runs code leaves a mixture.
+///
+/// # Errors
+/// The error of `result`; what could not be undone is on stderr by then, with the command that does it later.
+pub fn or_undo<T>(result: Result<T>, journal: &Journal, registry: &dyn Registry) -> Result<T> {
+    let entries = journal.entries();
+    if result.is_ok() || entries.is_empty() {
+        return result;
+    }
+    match undo(registry, &undo_plan(&entries)) {
+        Ok(undone) => undone.iter().for_each(|(tag, undone)| report::note(&describe(tag, undone))),
+        Err(error) => {
+            report::note(&format!("warning: {error:#}"));
+            report::note(&format!("run the same command again to go on, or `cargo xtask release --undo {}` to go back", journal.path()));
+        }
+    }
+    result
 }
 
 /// The entries of a journal. A line that was cut off by a crash is left out: its write was never made.
@@ -117,7 +142,7 @@ fn undo_one(registry: &dyn Registry, undo: &Undo) -> Result<Undone> {
         return Ok(Undone::Foreign(now));
     }
     match &undo.old {
-        Some(old) => put(registry, split(&undo.tag).0, old, &undo.tag)?,
+        Some(old) => drop(put(registry, split(&undo.tag).0, old, &undo.tag)?),
         None if registry.untag(&undo.tag)? == Wrote::Unsupported => return Ok(Undone::Stays),
         None => {}
     }

@@ -13,10 +13,14 @@ mod event;
 mod exec;
 mod facts;
 mod forward;
+mod gate;
 mod generated;
 mod glob;
+mod history;
 mod journal;
 mod plan;
+mod publish;
+mod receipt;
 mod registry;
 mod release;
 mod report;
@@ -47,6 +51,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
         Task::Plan(args) => tasks::plan::run(context, args),
+        Task::Release(args) => tasks::release::run(context, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),
         Task::Completions(args) => tasks::completions::run(context, args),

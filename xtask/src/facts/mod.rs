@@ -2,6 +2,7 @@
 
 pub mod dockerfile;
 pub mod git;
+pub mod mounted;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -44,6 +45,8 @@ pub struct Facts {
     pub since_release: Changed,
     /// By path: what each Dockerfile (rendered, where it has a template) is made of.
     pub dockerfiles: BTreeMap<Utf8PathBuf, Dockerfile>,
+    /// By path: hash of what tests mount.
+    pub mounted: BTreeMap<Utf8PathBuf, String>,
 }
 
 /// Files that changed, or why that is not known (then everything is taken as changed).
@@ -119,6 +122,7 @@ pub fn gather(
         host_platform: host_platform(),
         since_release: since_release(&git, config, recorded, &changed),
         dockerfiles: dockerfiles(repo, config, rendered)?,
+        mounted: mounted(repo, config),
         commit,
         default_branch,
         now,
@@ -160,6 +164,12 @@ fn since_release(git: &Git<'_>, config: &Config, recorded: &Recorded, changed: &
         Some(tag) => git.diff(&format!("refs/tags/{tag}")),
         None => Changed::Unknown("there is no older version tag".into()),
     }
+}
+
+fn mounted(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
+    let mounts = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| &test.mounts);
+    let paths: std::collections::BTreeSet<&Utf8PathBuf> = mounts.map(|(path, _)| path).collect();
+    paths.into_iter().map(|path| (path.clone(), mounted::hash(&repo.join(path)))).collect()
 }
 
 fn dockerfiles(

@@ -99,6 +99,8 @@ pub struct TestStage {
     pub load: Vec<String>,
     /// Where the image is pushed before it is tested; null where nothing may be published.
     pub candidate: Option<String>,
+    /// Tag that is moved to the candidate's digest once its tests passed; beside the candidate.
+    pub mark: Option<String>,
     /// As buildx takes them.
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,

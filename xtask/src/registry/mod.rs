@@ -138,12 +138,12 @@ pub fn each<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Result<T> + Sync
 ///
 /// # Errors
 /// Refused when the registry then says something else than what was written.
-pub fn put(registry: &dyn Registry, repository: &str, digest: &Digest, reference: &str) -> Result<()> {
+pub fn put(registry: &dyn Registry, repository: &str, digest: &Digest, reference: &str) -> Result<Wrote> {
     if registry.tag(repository, digest, reference)? == Wrote::Printed {
-        return Ok(());
+        return Ok(Wrote::Printed);
     }
     match registry.digest(reference)? {
-        Some(now) if now == *digest => Ok(()),
+        Some(now) if now == *digest => Ok(Wrote::Done),
         now => {
             let now = now.map_or("nothing".to_owned(), |now| now.short().to_owned());
             let message = format!("{reference} was written as {}, and now is {now}", digest.short());

@@ -5,7 +5,14 @@
 //! before a newer release began and made after that one had its last look. Therefore a release that is through
 //! leaves a mark, looks once more, and then looks for marks of newer versions that were not there when it began.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod stage;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+pub use targets::{targets, version_targets};
+
+use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 
@@ -25,8 +32,16 @@ pub struct Move {
     pub tag: String,
     /// The tested digest that the written-once tags of the build have.
     pub digest: Digest,
-    /// Where the mark of the release lies; `None`: this release leaves no mark.
-    pub mark: Option<String>,
+}
+
+/// The mark that a version's own run leaves for each build: `released-{version}`, where its candidates are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Full reference.
+    pub tag: String,
+    /// Repository of the image that is published, and its digest.
+    pub repository: String,
+    pub digest: Digest,
 }
 
 /// What became of a tag.
@@ -51,9 +66,10 @@ pub struct Release<'a> {
     pub journal: &'a Journal,
     /// A deliberate step back: nothing is skipped for being newer.
     pub step_back: bool,
-    /// Whether a release of this version moves this tag too.
-    pub follows: &'a (dyn Fn(&Version, &str) -> bool + Sync),
 }
+
+/// Whether a release of a version moves a tag (full reference) too.
+pub type Follows<'a> = &'a dyn Fn(&Version, &str) -> bool;
 
 /// Marks of releases begin like this.
 pub const MARK: &str = "released-";
@@ -63,9 +79,8 @@ impl Release<'_> {
     ///
     /// # Errors
     /// Refused when somebody else writes the same tags; the registry's. The journal then says what to undo.
-    pub fn run(&self, moves: &[Move]) -> Result<Vec<Outcome>> {
-        let marks: BTreeSet<&str> = moves.iter().filter_map(|one| one.mark.as_deref()).collect();
-        let before = self.newer_marks(&marks)?;
+    pub fn run(&self, moves: &[Move], marks: &[Mark], follows: Follows<'_>) -> Result<Vec<Outcome>> {
+        let before = self.newer_marks(marks)?;
         let mut outcomes = each(moves, |one| self.decide(one))?;
         for latest in [false, true] {
             let is_due = |at: &usize| matches!(outcomes[*at], Outcome::Moved { .. }) && (split(&moves[*at].tag).1 == "latest") == latest;
@@ -74,10 +89,12 @@ impl Release<'_> {
         }
         self.settle(moves, &mut outcomes)?;
         if !marks.is_empty() {
-            let marked: BTreeMap<&str, &Move> = moves.iter().filter_map(|one| Some((one.mark.as_deref()?, one))).collect();
-            each(&marked.into_iter().collect::<Vec<_>>(), |(mark, one)| put(self.registry, split(&one.tag).0, &one.digest, mark))?;
+            each(marks, |mark| match self.registry.digest(&mark.tag)? {
+                Some(now) if now == mark.digest => Ok(()),
+                _ => put(self.registry, &mark.repository, &mark.digest, &mark.tag).map(drop),
+            })?;
             self.settle(moves, &mut outcomes)?;
-            self.yield_to_marks(moves, &marks, before, &mut outcomes)?;
+            self.yield_to_marks(moves, marks, follows, before, &mut outcomes)?;
         }
         Ok(outcomes)
     }
@@ -175,10 +192,10 @@ impl Release<'_> {
         bail!(Fault::refused("another process keeps moving the same tags"))
     }
 
-    /// Marks of versions newer than ours, as (mark, version).
-    fn newer_marks(&self, marks: &BTreeSet<&str>) -> Result<BTreeSet<String>> {
+    /// Marks of versions newer than ours, where our own marks lie.
+    fn newer_marks(&self, marks: &[Mark]) -> Result<BTreeSet<String>> {
         let Some(our) = &self.ours.version else { return Ok(BTreeSet::new()) };
-        let repositories: Vec<&str> = marks.iter().map(|mark| split(mark).0).collect::<BTreeSet<_>>().into_iter().collect();
+        let repositories: Vec<&str> = marks.iter().map(|mark| split(&mark.tag).0).collect::<BTreeSet<_>>().into_iter().collect();
         let newer = |tag: &String| version_of(tag).is_some_and(|version| version.precedence(our).is_gt());
         let lists = each(&repositories, |repository| {
             let tags = self.registry.tags(repository)?;
@@ -191,7 +208,8 @@ impl Release<'_> {
     fn yield_to_marks(
         &self,
         moves: &[Move],
-        marks: &BTreeSet<&str>,
+        marks: &[Mark],
+        follows: Follows<'_>,
         mut known: BTreeSet<String>,
         outcomes: &mut [Outcome],
     ) -> Result<()> {
@@ -203,10 +221,11 @@ impl Release<'_> {
             }
             known.extend(now);
             for (at, one) in moves.iter().enumerate() {
-                let home = one.mark.as_deref().map(|mark| split(mark).0);
+                let ours = marks.iter().find(|mark| mark.digest == one.digest && mark.repository == split(&one.tag).0);
+                let home = ours.map(|mark| split(&mark.tag).0);
                 let rivals = fresh.iter().filter(|mark| Some(split(mark).0) == home);
                 let rivals = rivals.filter_map(|mark| Some((version_of(split(mark).1)?, mark)));
-                let rival = rivals.filter(|(version, _)| (self.follows)(version, &one.tag)).max_by(|(a, _), (b, _)| a.precedence(b));
+                let rival = rivals.filter(|(version, _)| follows(version, &one.tag)).max_by(|(a, _), (b, _)| a.precedence(b));
                 let Some((version, mark)) = rival else { continue };
                 if let Some(theirs) = self.registry.digest(mark)? {
                     put(self.registry, split(mark).0, &theirs, &one.tag)?;
@@ -220,6 +239,3 @@ impl Release<'_> {
 fn version_of(tag: &str) -> Option<Version> {
     Version::parse(tag.strip_prefix(MARK)?).ok()
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,4 +4,5 @@ pub mod check_deps;
 pub mod completions;
 pub mod gen_dockerfiles;
 pub mod plan;
+pub mod release;
 pub mod schema;
