@@ -2,7 +2,15 @@
 //!
 //! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#filter-pattern-cheat-sheet>
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use regex_lite::Regex;
+
+thread_local! {
+    /// One pattern is asked about thousands of builds and files.
+    static CACHE: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
+}
 
 /// Whether a name matches the patterns, read in order: a later `!pattern` takes names out again.
 pub fn matches_any<S: AsRef<str>>(patterns: &[S], name: &str) -> bool {
@@ -25,7 +33,10 @@ fn matches(pattern: &str, name: &str) -> bool {
     if let Some(folder) = pattern.strip_suffix("/**").filter(|folder| !folder.contains(['*', '?', '+', '[', '\\'])) {
         return name.strip_prefix(folder).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'));
     }
-    regex(pattern).is_ok_and(|regex| regex.is_match(name))
+    CACHE.with_borrow_mut(|cache| {
+        let regex = cache.entry(pattern.to_owned()).or_insert_with(|| regex(pattern).ok());
+        regex.as_ref().is_some_and(|regex| regex.is_match(name))
+    })
 }
 
 /// # Errors

@@ -5,23 +5,28 @@
 
 mod axes;
 mod check;
+mod checks;
 pub mod condition;
+mod disk;
 mod expand;
 mod faults;
+mod fill;
+mod graph;
+mod hosts;
+mod image_test;
+mod keys;
+mod layer;
 mod load;
+mod names;
 mod paths;
 pub mod placeholder;
+mod places;
 mod policy;
 mod quoting;
-mod resolve;
 pub mod schema;
-#[cfg(test)]
-mod tests;
 mod tree;
 pub mod types;
 mod unique;
-
-pub use load::load;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 use condition::Condition;
+pub use load::{load, load_text};
 pub use types::{Cache, CacheMode, Check, FreshWhen, Gate, Retention, Scan, Secret, WriteWhen};
 
 /// The process environment, handed in: tests and golden plans bring their own.

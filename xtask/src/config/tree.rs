@@ -46,6 +46,14 @@ impl Document {
         self.bad.contains(&key(path))
     }
 
+    /// Names below a top-level key where something wrong stood.
+    pub fn bad_below<'a>(&'a self, top: &'a str) -> impl Iterator<Item = &'a str> {
+        self.bad.iter().filter_map(move |key| {
+            let mut steps = key.split(STEP);
+            (steps.next() == Some(top)).then(|| steps.next()).flatten().filter(|_| steps.next().is_none())
+        })
+    }
+
     /// Takes out what stands at `path` (a whole list for one of its items) and remembers that it was wrong.
     pub fn take_out(&mut self, path: &[String]) {
         let in_list = (1..path.len()).find(|&end| matches!(self.get(&path[..end]), Some(Value::Array(_))));

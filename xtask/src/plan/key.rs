@@ -45,7 +45,7 @@ pub fn key(inputs: &Inputs<'_>) -> String {
         "target": build.target,
         "version": input.version.map(|version| &version.text),
     });
-    crate::facts::hex(&Sha256::digest(named.to_string()))
+    crate::facts::hex(&Sha256::digest(serde_json::to_vec(&named).unwrap_or_default()))
 }
 
 /// The key of a build together with everything its tests consist of. Lower-case hex, 64 characters.

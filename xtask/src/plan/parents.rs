@@ -89,12 +89,14 @@ fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -
 
 /// Whether the text of a FROM is this image: `base`, `slipway/base[:tag]` or `ghcr.io/slipway/base[:tag]`.
 fn means(input: &Input<'_>, image: &str, build: &Build) -> bool {
-    let name = image.split('@').next().unwrap_or(image);
-    let name = match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => name,
-    };
+    let name = repository_of(image);
     name == build.image || is_repository(input, name, build)
+}
+
+/// A reference without tag and digest.
+fn repository_of(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image);
+    name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name)
 }
 
 fn is_repository(input: &Input<'_>, name: &str, build: &Build) -> bool {
@@ -106,13 +108,10 @@ fn is_repository(input: &Input<'_>, name: &str, build: &Build) -> bool {
 fn undeclared(input: &Input<'_>, child: &Build, images: &[String]) -> Result<()> {
     let declared: Vec<&Build> = points(input, child).collect();
     for image in images {
-        let own = input.config.builds.iter().find(|build| {
-            build.image != child.image && {
-                let name = image.split('@').next().unwrap_or(image);
-                let name = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name);
-                is_repository(input, name, build)
-            }
-        });
+        let own = input
+            .repositories
+            .get(repository_of(image))
+            .filter(|build| build.image != child.image && build.repository.contains('/'));
         if let Some(own) = own.filter(|own| !declared.iter().any(|parent| parent.id == own.id)) {
             let message = format!(
                 "{}: {} is made FROM {image}, which is the image {} of this repository",

@@ -1,6 +1,6 @@
 //! From configuration, event and facts to the plan: who is in, and everything that will be done for each build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
 
@@ -14,11 +14,13 @@ use crate::version::Version;
 
 /// Everything the parts of the planner share.
 #[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
+pub struct Input<'a> {
     pub config: &'a Config,
     pub event: &'a Event,
     pub facts: &'a Facts,
     pub version: Option<&'a Version>,
+    /// Repository, with and without the registry → a build of it.
+    pub repositories: &'a HashMap<String, &'a config::Build>,
 }
 
 /// Decides the whole run.
@@ -28,7 +30,9 @@ pub(super) struct Input<'a> {
 /// FROM, `only` that selects nothing (the error lists what there is), a registry that is needed and not set.
 pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -> Result<Plan> {
     let version = version(config, event)?;
-    let input = Input { config, event, facts, version: version.as_ref() };
+    let names = |build: &'_ config::Build| [build.repository.clone(), with_registry(config, &build.repository)];
+    let repositories = config.builds.iter().flat_map(|build| names(build).map(|name| (name, build))).collect();
+    let input = Input { config, event, facts, version: version.as_ref(), repositories: &repositories };
     let selection = select::select(&input, only)?;
     let taken: BTreeSet<&str> = selection.taken.iter().map(|taken| taken.build.id.as_str()).collect();
 
