@@ -71,6 +71,10 @@ pub enum Task {
     Plan(tasks::plan::Args),
     /// Move the moving tags to what was published
     Release(tasks::release::Args),
+    /// Log in to the registry, with what the environment holds
+    Login(tasks::login::Args),
+    /// Forget what `login` keeps
+    Logout(tasks::logout::Args),
     /// Print true if files that name dependencies changed, else false
     CheckDeps(tasks::check_deps::Args),
     /// Print the JSON Schema of images.toml

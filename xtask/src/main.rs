@@ -5,6 +5,7 @@ mod cli;
 mod cmd;
 mod config;
 mod context;
+mod credentials;
 mod deps;
 mod docker;
 mod engine;
@@ -51,7 +52,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
         Task::Plan(args) => tasks::plan::run(context, args),
-        Task::Release(args) => tasks::release::run(context, args),
+        Task::Release(args) => tasks::release::run(context.with_engine()?, args),
+        Task::Login(args) => tasks::login::run(context.with_engine()?, args),
+        Task::Logout(args) => tasks::logout::run(context, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),
         Task::Completions(args) => tasks::completions::run(context, args),

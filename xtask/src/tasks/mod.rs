@@ -3,6 +3,8 @@
 pub mod check_deps;
 pub mod completions;
 pub mod gen_dockerfiles;
+pub mod login;
+pub mod logout;
 pub mod plan;
 pub mod release;
 pub mod schema;
