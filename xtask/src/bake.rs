@@ -69,7 +69,7 @@ pub fn file(plan: &Plan, ids: &BTreeSet<String>) -> Bake {
     let wanted: Vec<&String> = builds().filter(|build| ids.contains(&build.id)).map(|build| &names[build.id.as_str()]).collect();
     let file = serde_json::json!({ "group": { "default": { "targets": wanted } }, "target": targets });
     Bake {
-        text: format!("{file:#}\n"),
+        text: format!("{file:#}"),
         targets: builds().map(|build| (names[build.id.as_str()].clone(), build.id.clone())).collect(),
     }
 }
@@ -148,13 +148,11 @@ fn mount(id: &str, secret: &Secret) -> String {
 
 /// `path` as seen from the folder `base`; both relative to the repository.
 fn relative(base: &str, path: &str) -> String {
-    let parts = |text: &'static str, path: &str| -> Vec<String> {
-        path.split('/').filter(|part| !part.is_empty() && *part != text).map(str::to_owned).collect()
-    };
-    let (base, path) = (parts(".", base), parts(".", path));
+    let parts = |path: &'_ str| path.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect::<Vec<_>>();
+    let (base, path) = (parts(base), parts(path));
     let shared = base.iter().zip(&path).take_while(|(a, b)| a == b).count();
-    let up = std::iter::repeat_n("..".to_owned(), base.len() - shared);
-    up.chain(path[shared..].iter().cloned()).collect::<Vec<_>>().join("/")
+    let up = std::iter::repeat_n("..", base.len() - shared);
+    up.chain(path[shared..].iter().map(String::as_str)).collect::<Vec<_>>().join("/")
 }
 
 /// Text that bake takes as it stands: `${` and `%{` begin a template in HCL, doubled they do not.
@@ -173,7 +171,7 @@ fn table(pairs: &[(String, String)]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing::{build, plan};
+    use crate::build::testing::{build, plan};
 
     fn ids(ids: &[&str]) -> BTreeSet<String> {
         ids.iter().map(|&id| id.to_owned()).collect()
@@ -241,8 +239,7 @@ mod tests {
       ]
     }
   }
-}
-"#;
+}"#;
         assert_eq!(file(&plan(vec![one]), &ids(&["python-cpu-py3.11"])).text, golden);
     }
 

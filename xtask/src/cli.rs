@@ -67,8 +67,14 @@ pub struct Global {
 pub enum Task {
     /// Render the Dockerfile templates, or check that they are rendered
     GenDockerfiles(tasks::gen_dockerfiles::Args),
+    /// Run the checks of images.toml that need no image
+    StaticChecks(tasks::static_checks::Args),
     /// Print what would happen and why
     Plan(tasks::plan::Args),
+    /// Build what the plan says
+    CiBuild(tasks::ci_build::Args),
+    /// Run each image's tests inside it
+    DockerTest(tasks::docker_test::Args),
     /// Move the moving tags to what was published
     Release(tasks::release::Args),
     /// Log in to the registry, with what the environment holds

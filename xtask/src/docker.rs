@@ -44,6 +44,26 @@ pub fn inspect_images(refs: &[String]) -> Cmd {
     Cmd::probe("docker", "look at the images").args(["image", "inspect", "--format", format]).args(refs).timeout(CHORE)
 }
 
+/// A line of [`inspect_images`].
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Image {
+    pub id: String,
+    pub size: u64,
+    /// `None`: no name at all.
+    tags: Option<Vec<String>>,
+}
+
+impl Image {
+    pub fn is_called(&self, name: &str) -> bool {
+        self.tags.iter().flatten().any(|tag| familiar(tag) == familiar(name))
+    }
+}
+
+/// What [`inspect_images`] found; images that are missing are left out.
+pub fn images(stdout: &str) -> Vec<Image> {
+    stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
 pub fn tag(image: &str, name: &str) -> Cmd {
     Cmd::change("docker", format!("give {image} its name {name}")).args(["tag", image, name]).timeout(CHORE)
 }
@@ -213,10 +233,10 @@ mod tests {
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --builder farm --file - --progress rawjson --metadata-file /tmp/m.json",
             r#"docker image inspect --format '{"id":{{json .Id}},"size":{{json .Size}},"tags":{{json .RepoTags}}}' acme/a:local"#,
             "docker tag acme/a:local acme/a:pr-1",
-            r#"docker run --pull never --name slipway-test-a-1 --label dev.slipway.checkout=/repo --mount type=bind,source=/repo/docker/tests,target=/tests,readonly --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
-            "docker run --detach --pull never --name slipway-test-a-1 --label dev.slipway.checkout=/repo --publish 127.0.0.1::8000 acme/a:local",
+            r#"docker run --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
+            "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --publish 127.0.0.1::8000 acme/a:local",
             "docker rm --force --volumes slipway-test-a-1",
-            "docker ps --all --quiet --filter label=dev.slipway.checkout=/repo",
+            "docker ps --all --quiet --filter 'label=dev.slipway.checkout=/repo'",
         ];
         for (line, golden) in lines.iter().zip(golden) {
             assert_eq!(line, golden);

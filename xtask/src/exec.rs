@@ -83,6 +83,11 @@ impl Runner {
         self.dry_run
     }
 
+    /// Whether every command is echoed before it runs.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::SeqCst)
     }
@@ -105,7 +110,7 @@ impl Runner {
 
     /// Runs to the end; the child's output goes to our stderr as it comes.
     pub fn run(&self, cmd: &Cmd) -> Result<()> {
-        let exit = self.stream(cmd, |line| report::note(line))?;
+        let exit = self.stream(cmd, report::note)?;
         self.check(cmd, &exit)
     }
 
@@ -117,9 +122,12 @@ impl Runner {
         if self.skips(cmd)? {
             return Ok(Exit { skipped: true, ..Exit::default() });
         }
-        let Some(limit) = cmd.timeout else { return self.short(cmd) };
+        if cmd.timeout.is_none() {
+            return self.short(cmd);
+        }
         let handle = self.expression(cmd).stdout_capture().stderr_capture().start().with_context(|| cannot_start(cmd))?;
-        let (output, timed_out) = self.supervised(cmd, handle.pids(), Some(limit), || handle.wait().cloned())?;
+        let (output, timed_out) =
+            self.supervised(cmd, handle.pids(), &|elapsed| over(cmd.timeout, elapsed), || handle.wait().cloned())?;
         Ok(Exit {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -130,12 +138,18 @@ impl Runner {
     }
 
     /// Runs to the end and hands over each line of stdout and stderr, merged, as it comes.
-    pub fn stream(&self, cmd: &Cmd, mut on_line: impl FnMut(&str)) -> Result<Exit> {
+    pub fn stream(&self, cmd: &Cmd, on_line: impl FnMut(&str)) -> Result<Exit> {
+        self.stream_until(cmd, on_line, || false)
+    }
+
+    /// Like [`Runner::stream`]; `late` is asked all the time from another thread, and once it says yes the
+    /// command is ended as if its time were up.
+    pub fn stream_until(&self, cmd: &Cmd, mut on_line: impl FnMut(&str), late: impl Fn() -> bool + Sync) -> Result<Exit> {
         if self.skips(cmd)? {
             return Ok(Exit { skipped: true, ..Exit::default() });
         }
         let reader = self.expression(cmd).stderr_to_stdout().reader().with_context(|| cannot_start(cmd))?;
-        let (code, timed_out) = self.supervised(cmd, reader.pids(), cmd.timeout, || {
+        let (code, timed_out) = self.supervised(cmd, reader.pids(), &|elapsed| over(cmd.timeout, elapsed) || late(), || {
             let mut lines = BufReader::new(&reader);
             let mut line = Vec::new();
             while lines.read_until(b'\n', &mut line)? > 0 {
@@ -216,9 +230,7 @@ impl Runner {
             command.process_group(0);
             Ok(())
         });
-        for (name, value) in
-            self.env.iter().map(|(n, v)| (n, v)).chain(cmd.env.iter().chain(&cmd.secret_env).map(|(n, v)| (n, v)))
-        {
+        for (name, value) in self.env.iter().chain(cmd.env.iter().chain(&cmd.secret_env).map(|(n, v)| (n, v))) {
             expression = expression.env(name, value);
         }
         if let Some(dir) = &cmd.dir {
@@ -235,7 +247,7 @@ impl Runner {
         &self,
         cmd: &Cmd,
         pids: Vec<u32>,
-        limit: Option<Duration>,
+        is_late: &(dyn Fn(Duration) -> bool + Sync),
         wait: impl FnOnce() -> std::io::Result<T>,
     ) -> Result<(T, bool)> {
         let started = Instant::now();
@@ -245,7 +257,7 @@ impl Runner {
                 let mut asked: Option<Instant> = None;
                 let mut timed_out = false;
                 while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
-                    let late = limit.is_some_and(|limit| started.elapsed() > limit);
+                    let late = asked.is_none() && is_late(started.elapsed());
                     let stop = late || (self.is_interrupted() && cmd.effect != Effect::Cleanup);
                     match asked {
                         None if stop => {
@@ -283,6 +295,10 @@ impl Runner {
         }
         Ok(skip)
     }
+}
+
+fn over(limit: Option<Duration>, elapsed: Duration) -> bool {
+    limit.is_some_and(|limit| elapsed > limit)
 }
 
 fn cannot_start(cmd: &Cmd) -> Fault {

@@ -1,9 +1,11 @@
 //! `cargo xtask`: the table of contents.
 
 mod bake;
+mod build;
 mod cli;
 mod cmd;
 mod config;
+mod container;
 mod context;
 mod credentials;
 mod deps;
@@ -19,7 +21,9 @@ mod generated;
 mod glob;
 mod history;
 mod journal;
+mod parallel;
 mod plan;
+mod progress;
 mod publish;
 mod receipt;
 mod registry;
@@ -51,7 +55,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let context = &mut Context::new(cli.global)?;
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
+        Task::StaticChecks(args) => tasks::static_checks::run(context, args),
         Task::Plan(args) => tasks::plan::run(context, args),
+        Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
+        Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
         Task::Release(args) => tasks::release::run(context.with_engine()?, args),
         Task::Login(args) => tasks::login::run(context.with_engine()?, args),
         Task::Logout(args) => tasks::logout::run(context, args),

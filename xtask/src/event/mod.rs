@@ -37,6 +37,23 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// As `--event` takes it.
+    pub fn flag(&self) -> String {
+        match self {
+            Event::Local => "local".into(),
+            Event::PullRequest { number: Some(number), fork: false, .. } => format!("pr:{number}"),
+            Event::PullRequest { number: Some(number), fork: true, .. } => format!("pr:{number}:fork"),
+            Event::PullRequest { number: None, .. } => "merge-queue".into(),
+            Event::Branch { name } => format!("branch:{name}"),
+            Event::Tag { name } => format!("tag:{name}"),
+            Event::Schedule { .. } => "schedule".into(),
+            Event::Manual { rebuild: false, .. } => "manual".into(),
+            Event::Manual { rebuild: true, .. } => "manual:rebuild".into(),
+        }
+    }
+}
+
 /// What changed files are compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compare {

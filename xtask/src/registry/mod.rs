@@ -8,14 +8,13 @@ pub mod memory;
 mod said;
 
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
+use crate::parallel;
 pub use image::{Fields, Image};
 pub use live::Live;
 
@@ -113,25 +112,13 @@ pub fn digests(registry: &dyn Registry, references: &[String]) -> Result<Vec<Opt
 /// # Errors
 /// The first error by order. Nothing new is started after one; what runs is waited for.
 pub fn each<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Result<T> + Sync) -> Result<Vec<T>> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(items.len()) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::SeqCst);
-                    let Some(item) = items.get(at) else { return };
-                    let result = work(item);
-                    if result.is_err() {
-                        next.store(items.len(), Ordering::SeqCst);
-                    }
-                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((at, result));
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    results.sort_by_key(|(at, _)| *at);
-    results.into_iter().map(|(_, result)| result).collect()
+    let stop = AtomicBool::new(false);
+    let one = |item: &I| {
+        let result = (!stop.load(Ordering::SeqCst)).then(|| work(item));
+        stop.fetch_or(matches!(result, Some(Err(_))), Ordering::SeqCst);
+        result
+    };
+    parallel::map(AT_ONCE, items.iter().collect(), one).into_iter().flatten().collect()
 }
 
 /// Writes a tag and reads it back.
@@ -180,10 +167,10 @@ mod tests {
     fn results_keep_their_order_and_an_error_stops() {
         let items: Vec<u32> = (0..50).collect();
         assert_eq!(each(&items, |item| Ok(item * 2)).unwrap(), (0..50).map(|item| item * 2).collect::<Vec<_>>());
-        let started = AtomicUsize::new(0);
+        let started = std::sync::atomic::AtomicUsize::new(0);
         let work = |item: &u32| {
             started.fetch_add(1, Ordering::SeqCst);
-            if *item == 0 { anyhow::bail!("no") } else { thread::sleep(std::time::Duration::from_millis(20)) }
+            if *item == 0 { anyhow::bail!("no") } else { std::thread::sleep(std::time::Duration::from_millis(20)) }
             Ok(())
         };
         assert_eq!(each(&items, work).unwrap_err().to_string(), "no");

@@ -1,10 +1,13 @@
 //! The tasks, one file each: its `Args`, then `run`.
 
 pub mod check_deps;
+pub mod ci_build;
 pub mod completions;
+pub mod docker_test;
 pub mod gen_dockerfiles;
 pub mod login;
 pub mod logout;
 pub mod plan;
 pub mod release;
 pub mod schema;
+pub mod static_checks;

@@ -17,7 +17,8 @@ fn with_result(builds: &[Value], result: &str) -> Vec<String> {
 }
 
 fn images(clone: &Clone) -> Vec<String> {
-    let list = clone.engine("docker image ls --format '{{.Repository}}:{{.Tag}}' | grep /slipway/python- | grep ':local$' | sort");
+    let list =
+        clone.engine("docker image ls --format '{{.Repository}}:{{.Tag}}' | grep /slipway/python- | grep ':local$' | sort");
     list.stdout.lines().map(str::to_owned).collect()
 }
 
@@ -52,7 +53,12 @@ fn a3_every_image_is_tested_inside_and_a_broken_test_fails_exactly_its_builds() 
     let clone = Clone::new();
     clone.xtask(&["ci-build", "--mode", "test"]).expect(0);
     clone.xtask(&["docker-test", "--deps", "ci"]).expect(0);
-    let logs = || std::fs::read_dir(clone.path().join("tests/logs")).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "log")).count();
+    let logs = || {
+        std::fs::read_dir(clone.path().join("tests/logs"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "log"))
+            .count()
+    };
     assert_eq!(logs(), 14);
     assert!(clone.read("tests/logs/test-py3.10-cpu.log").contains("passed"));
 
@@ -72,14 +78,23 @@ fn a4_one_variant_is_reproduced_with_one_command() {
     let build = clone.xtask(&[&["ci-build", "--mode", "test", "--json"], &one[..]].concat()).expect(0);
     assert_eq!(builds(&build).len(), 1);
     clone.xtask(&[&["docker-test"], &one[..]].concat()).expect(0);
-    assert_eq!(std::fs::read_dir(clone.path().join("tests/logs")).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "log")).count(), 1);
+    assert_eq!(
+        std::fs::read_dir(clone.path().join("tests/logs"))
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "log"))
+            .count(),
+        1
+    );
 }
 
 #[test]
 fn a5_a_failed_build_is_explained_and_the_others_finish() {
     let clone = Clone::new();
     let template = clone.read("docker/Dockerfile.j2");
-    clone.write("docker/Dockerfile.j2", &format!("{template}{{% if id == \"python-cuda-py3.8\" %}}\nRUN echo about to fail && exit 7\n{{% endif %}}\n"));
+    clone.write(
+        "docker/Dockerfile.j2",
+        &format!("{template}{{% if id == \"python-cuda-py3.8\" %}}\nRUN echo about to fail && exit 7\n{{% endif %}}\n"),
+    );
     let drift = clone.xtask(&["ci-build", "--mode", "test"]).expect(2);
     assert!(drift.stderr.contains("gen-dockerfiles"), "{}", drift.stderr);
     clone.xtask(&["gen-dockerfiles", "--check"]).expect(1);
