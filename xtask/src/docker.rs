@@ -68,6 +68,17 @@ pub fn tag(image: &str, name: &str) -> Cmd {
     Cmd::change("docker", format!("give {image} its name {name}")).args(["tag", image, name]).timeout(CHORE)
 }
 
+/// Fetches an image by its digest, for engines that do not keep what a builder pushed.
+pub fn pull(reference: &str) -> Cmd {
+    Cmd::change("docker", format!("fetch {reference}")).args(["pull", "--quiet", reference])
+}
+
+/// Facts of one image as JSON, `null` fields and all.
+pub fn inspect_image(reference: &str) -> Cmd {
+    let why = format!("look at {reference}");
+    Cmd::probe("docker", why).args(["image", "inspect", "--format", "{{json .}}", reference]).timeout(CHORE)
+}
+
 /// A container that is about to run a test.
 #[derive(Clone, Debug, Default)]
 pub struct Container {

@@ -2,6 +2,7 @@
 
 mod bake;
 mod build;
+mod candidate;
 mod cli;
 mod cmd;
 mod config;

@@ -89,14 +89,20 @@ impl Release<'_> {
         }
         self.settle(moves, &mut outcomes)?;
         if !marks.is_empty() {
-            each(marks, |mark| match self.registry.digest(&mark.tag)? {
-                Some(now) if now == mark.digest => Ok(()),
-                _ => put(self.registry, &mark.repository, &mark.digest, &mark.tag).map(drop),
-            })?;
+            each(marks, |mark| self.leave(mark))?;
             self.settle(moves, &mut outcomes)?;
             self.yield_to_marks(moves, marks, follows, before, &mut outcomes)?;
         }
         Ok(outcomes)
+    }
+
+    fn leave(&self, mark: &Mark) -> Result<()> {
+        let old = self.registry.digest(&mark.tag)?;
+        if old.as_ref() == Some(&mark.digest) {
+            return Ok(());
+        }
+        self.journal.record(Entry { tag: mark.tag.clone(), old, new: mark.digest.clone() })?;
+        put(self.registry, &mark.repository, &mark.digest, &mark.tag).map(drop)
     }
 
     /// What would become of a tag, from what it points at now.
