@@ -83,8 +83,14 @@ pub enum Task {
     Logout(tasks::logout::Args),
     /// Print true if files that name dependencies changed, else false
     CheckDeps(tasks::check_deps::Args),
+    /// Check this machine, with a fix for each fault
+    Doctor(tasks::doctor::Args),
+    /// The private engine, registry and base images
+    Sandbox(tasks::sandbox::Args),
     /// Print the JSON Schema of images.toml
     Schema(tasks::schema::Args),
     /// Print completions for a shell
     Completions(tasks::completions::Args),
+    /// Run this repository's own tests, unit to end-to-end
+    Test(tasks::test::Args),
 }

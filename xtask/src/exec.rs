@@ -230,7 +230,10 @@ impl Runner {
             command.process_group(0);
             Ok(())
         });
-        for (name, value) in self.env.iter().chain(cmd.env.iter().chain(&cmd.secret_env).map(|(n, v)| (n, v))) {
+        // Merged here, because duct lets the first `env` of a name win and the command's own must.
+        let mut env = self.env.clone();
+        env.extend(cmd.env.iter().chain(&cmd.secret_env).cloned());
+        for (name, value) in env {
             expression = expression.env(name, value);
         }
         if let Some(dir) = &cmd.dir {
@@ -340,6 +343,16 @@ mod tests {
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Interrupted);
         let cleanup = Cmd::cleanup("true", "tidy");
         assert!(runner.output(&cleanup).unwrap().ok(), "clean-up still runs");
+    }
+
+    #[test]
+    fn a_commands_own_variable_wins_over_the_runners() {
+        let mut runner = Runner::default();
+        runner.set_env("WHO", "runner");
+        for limit in [None, Some(Duration::from_secs(10))] {
+            let cmd = Cmd { timeout: limit, ..sh("echo $WHO").env("WHO", "command") };
+            assert_eq!(runner.read(&cmd).unwrap(), "command");
+        }
     }
 
     #[test]

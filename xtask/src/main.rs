@@ -30,6 +30,7 @@ mod receipt;
 mod registry;
 mod release;
 mod report;
+mod sandbox;
 mod tasks;
 mod template;
 mod version;
@@ -64,7 +65,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Login(args) => tasks::login::run(context.with_engine()?, args),
         Task::Logout(args) => tasks::logout::run(context, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
+        Task::Doctor(args) => tasks::doctor::run(context, args),
+        Task::Sandbox(args) => tasks::sandbox::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),
         Task::Completions(args) => tasks::completions::run(context, args),
+        Task::Test(args) => tasks::test::run(context, args),
     }
 }

@@ -116,10 +116,10 @@ fn engine(context: &Context) -> Vec<Row> {
 }
 
 fn private_engine(context: &Context) -> Row {
-    if sandbox::is_up(&context.runner) {
+    if matches!(sandbox::running(), Ok(Some(_))) {
         return Row::ok("engine", "the sandbox is up");
     }
-    match sandbox::possible(&context.runner) {
+    match sandbox::suitable(&context.runner) {
         Ok(()) => Row::ok("engine", "no Docker answers: the sandbox will be started"),
         Err(error) => Row::missing("engine", format!("no Docker answers, and no sandbox: {error:#}"), "start Docker"),
     }
