@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -173,6 +173,22 @@ impl Runner {
         child.arg(&cmd.program).args(&cmd.args).envs(&self.env).envs(cmd.env.iter().cloned());
         child.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
         Ok(child.spawn().with_context(|| cannot_start(cmd))?.id())
+    }
+
+    /// Adds a line to a file and returns when it is on the disk. Changes nothing under `--dry-run`.
+    pub fn append(&self, path: &Utf8Path, line: &str) -> Result<()> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let write = || {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            // A crash may have cut the last line off; it stays what it is.
+            let cut = std::fs::read(path).is_ok_and(|text| text.last().is_some_and(|last| *last != b'\n'));
+            let mut file = File::options().create(true).append(true).open(path)?;
+            file.write_all(format!("{}{line}\n", if cut { "\n" } else { "" }).as_bytes())?;
+            file.sync_all()
+        };
+        write().with_context(|| format!("cannot write {path}"))
     }
 
     /// Ends with an error unless the command succeeded; the error carries the end of its stderr.

@@ -6,6 +6,7 @@ pub mod git;
 mod heredoc;
 #[cfg(test)]
 mod lab;
+pub mod mounted;
 mod source;
 mod sources;
 mod words;
@@ -53,6 +54,8 @@ pub struct Facts {
     /// By build: what its Dockerfile is made of where its arguments, target or platforms make a difference.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub variants: BTreeMap<String, Dockerfile>,
+    /// By path: hash of what tests mount.
+    pub mounted: BTreeMap<Utf8PathBuf, String>,
 }
 
 impl Facts {
@@ -131,6 +134,7 @@ pub fn gather(
         default_branch: recorded.default_branch.clone().unwrap_or_else(|| "main".into()),
         dockerfiles,
         variants,
+        mounted: mounted(repo, config),
         ..Facts::default()
     };
     match git.head() {
@@ -173,6 +177,12 @@ fn local_run(event: &Event, commit: Option<&str>, now: &str) -> String {
 /// The web address of the repository in Actions, where `origin` may be a mirror.
 fn in_actions(env: &Env) -> Option<String> {
     Some(format!("{}/{}", env.get("GITHUB_SERVER_URL")?, env.get("GITHUB_REPOSITORY")?))
+}
+
+fn mounted(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
+    let mounts = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| &test.mounts);
+    let paths: std::collections::BTreeSet<&Utf8PathBuf> = mounts.map(|(path, _)| path).collect();
+    paths.into_iter().map(|path| (path.clone(), mounted::hash(&repo.join(path)))).collect()
 }
 
 /// Reads the Dockerfile of every build; builds that share one keep a reading of their own only where it differs.
