@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,15 +83,22 @@ impl Runner {
         self.dry_run
     }
 
+    /// Whether every command is echoed before it runs.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::SeqCst)
     }
 
     /// The program's path, searched the way the child would be (our own `PATH` first).
     pub fn which(&self, program: &str) -> Option<camino::Utf8PathBuf> {
-        let path = self.env.get("PATH").cloned().or_else(|| std::env::var("PATH").ok());
-        let found = which::which_in(program, path, "/").ok()?;
-        found.try_into().ok()
+        let found = match self.env.get("PATH") {
+            Some(path) => which::which_in(program, Some(path), "/"),
+            None => which::which(program),
+        };
+        found.ok()?.try_into().ok()
     }
 
     /// Runs to the end and returns stdout without its last newline; anything but exit code 0 is an error.
@@ -115,9 +122,12 @@ impl Runner {
         if self.skips(cmd)? {
             return Ok(Exit { skipped: true, ..Exit::default() });
         }
-        let Some(limit) = cmd.timeout else { return self.short(cmd) };
+        if cmd.timeout.is_none() {
+            return self.short(cmd);
+        }
         let handle = self.expression(cmd).stdout_capture().stderr_capture().start().with_context(|| cannot_start(cmd))?;
-        let (output, timed_out) = self.supervised(cmd, handle.pids(), Some(limit), || handle.wait().cloned())?;
+        let (output, timed_out) =
+            self.supervised(cmd, handle.pids(), &|elapsed| over(cmd.timeout, elapsed), || handle.wait().cloned())?;
         Ok(Exit {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -128,12 +138,18 @@ impl Runner {
     }
 
     /// Runs to the end and hands over each line of stdout and stderr, merged, as it comes.
-    pub fn stream(&self, cmd: &Cmd, mut on_line: impl FnMut(&str)) -> Result<Exit> {
+    pub fn stream(&self, cmd: &Cmd, on_line: impl FnMut(&str)) -> Result<Exit> {
+        self.stream_until(cmd, on_line, || false)
+    }
+
+    /// Like [`Runner::stream`]; `late` is asked all the time from another thread, and once it says yes the
+    /// command is ended as if its time were up.
+    pub fn stream_until(&self, cmd: &Cmd, mut on_line: impl FnMut(&str), late: impl Fn() -> bool + Sync) -> Result<Exit> {
         if self.skips(cmd)? {
             return Ok(Exit { skipped: true, ..Exit::default() });
         }
         let reader = self.expression(cmd).stderr_to_stdout().reader().with_context(|| cannot_start(cmd))?;
-        let (code, timed_out) = self.supervised(cmd, reader.pids(), cmd.timeout, || {
+        let (code, timed_out) = self.supervised(cmd, reader.pids(), &|elapsed| over(cmd.timeout, elapsed) || late(), || {
             let mut lines = BufReader::new(&reader);
             let mut line = Vec::new();
             while lines.read_until(b'\n', &mut line)? > 0 {
@@ -157,6 +173,22 @@ impl Runner {
         child.arg(&cmd.program).args(&cmd.args).envs(&self.env).envs(cmd.env.iter().cloned());
         child.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
         Ok(child.spawn().with_context(|| cannot_start(cmd))?.id())
+    }
+
+    /// Adds a line to a file and returns when it is on the disk. Changes nothing under `--dry-run`.
+    pub fn append(&self, path: &Utf8Path, line: &str) -> Result<()> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let write = || {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            // A crash may have cut the last line off; it stays what it is.
+            let cut = std::fs::read(path).is_ok_and(|text| text.last().is_some_and(|last| *last != b'\n'));
+            let mut file = File::options().create(true).append(true).open(path)?;
+            file.write_all(format!("{}{line}\n", if cut { "\n" } else { "" }).as_bytes())?;
+            file.sync_all()
+        };
+        write().with_context(|| format!("cannot write {path}"))
     }
 
     /// Ends with an error unless the command succeeded; the error carries the end of its stderr.
@@ -218,7 +250,7 @@ impl Runner {
         &self,
         cmd: &Cmd,
         pids: Vec<u32>,
-        limit: Option<Duration>,
+        is_late: &(dyn Fn(Duration) -> bool + Sync),
         wait: impl FnOnce() -> std::io::Result<T>,
     ) -> Result<(T, bool)> {
         let started = Instant::now();
@@ -228,7 +260,7 @@ impl Runner {
                 let mut asked: Option<Instant> = None;
                 let mut timed_out = false;
                 while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
-                    let late = limit.is_some_and(|limit| started.elapsed() > limit);
+                    let late = asked.is_none() && is_late(started.elapsed());
                     let stop = late || (self.is_interrupted() && cmd.effect != Effect::Cleanup);
                     match asked {
                         None if stop => {
@@ -266,6 +298,10 @@ impl Runner {
         }
         Ok(skip)
     }
+}
+
+fn over(limit: Option<Duration>, elapsed: Duration) -> bool {
+    limit.is_some_and(|limit| elapsed > limit)
 }
 
 fn cannot_start(cmd: &Cmd) -> Fault {

@@ -1,41 +1,74 @@
 //! `cargo xtask`: the table of contents.
-#![allow(dead_code)]
+
+mod bake;
+mod build;
+mod candidate;
+mod cli;
 mod cmd;
+mod config;
+mod container;
+mod context;
+mod credentials;
+mod deps;
+mod docker;
 mod engine;
 mod error;
+mod event;
 mod exec;
+mod facts;
+mod forward;
+mod gate;
+mod generated;
+mod glob;
+mod history;
+mod journal;
+mod parallel;
+mod plan;
+mod progress;
+mod publish;
+mod receipt;
+mod registry;
+mod release;
 mod report;
 mod sandbox;
 mod tasks;
+mod template;
+mod version;
+
+use std::process::ExitCode;
 
 use clap::Parser as _;
+use cli::{Cli, Task};
+use context::Context;
 
-#[derive(clap::Parser)]
-struct Cli {
-    #[arg(long, global = true)]
-    dry_run: bool,
-    #[arg(long, global = true)]
-    json: bool,
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    #[command(subcommand)]
-    task: Task,
-}
-
-#[derive(clap::Subcommand)]
-enum Task {
-    Sandbox(tasks::sandbox::Args),
-}
-
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runner = exec::Runner::new(cli.dry_run, cli.verbose);
-    let Task::Sandbox(args) = cli.task;
-    match runner.catch_signals().and_then(|()| tasks::sandbox::run(&args, &runner, cli.json)) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+    report::set_quiet(cli.global.quiet);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::note(&error::render(&error));
-            std::process::ExitCode::from(error::exit_code(&error) as u8)
+            report::error(&error::render(&error));
+            ExitCode::from(error::exit_code(&error) as u8)
         }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let context = &mut Context::new(cli.global)?;
+    match &cli.task {
+        Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
+        Task::StaticChecks(args) => tasks::static_checks::run(context, args),
+        Task::Plan(args) => tasks::plan::run(context, args),
+        Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
+        Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
+        Task::Release(args) => tasks::release::run(context.with_engine()?, args),
+        Task::Login(args) => tasks::login::run(context.with_engine()?, args),
+        Task::Logout(args) => tasks::logout::run(context, args),
+        Task::CheckDeps(args) => tasks::check_deps::run(context, args),
+        Task::Doctor(args) => tasks::doctor::run(context, args),
+        Task::Sandbox(args) => tasks::sandbox::run(context, args),
+        Task::Schema(args) => tasks::schema::run(context, args),
+        Task::Completions(args) => tasks::completions::run(context, args),
+        Task::Test(args) => tasks::test::run(context, args),
     }
 }

@@ -10,6 +10,10 @@ pub fn set_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
 }
 
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// One line of result on stdout. A reader that went away (`| head`) is not an error.
 pub fn result(text: &str) {
     let _closed = writeln!(io::stdout().lock(), "{text}");
@@ -20,6 +24,23 @@ pub fn note(text: &str) {
     if !QUIET.load(Ordering::Relaxed) {
         let _closed = writeln!(io::stderr().lock(), "{text}");
     }
+}
+
+/// The one error at the end, on stderr; also with `--quiet`.
+pub fn error(text: &str) {
+    let _closed = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// `1.2 MB`, in steps of a thousand.
+pub fn bytes(count: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 99.5 { format!("{value:.0} {}", units[unit]) } else { format!("{value:.1} {}", units[unit]) }
 }
 
 /// Rows as text, columns padded to their widest cell (in characters), two spaces between.
@@ -37,6 +58,13 @@ pub fn table(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_short() {
+        for (count, text) in [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (123_456_789, "123 MB"), (999_999_999, "1.0 GB")] {
+            assert_eq!(bytes(count), text);
+        }
+    }
 
     #[test]
     fn columns_line_up() {

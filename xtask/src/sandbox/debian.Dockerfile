@@ -2,9 +2,9 @@
 FROM scratch
 ADD rootfs.tar /
 # The second place survives update-ca-certificates, which rewrites the first.
-COPY certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY certificates.crt /usr/local/share/ca-certificates/machine.crt
-COPY pip.conf /etc/pip.conf
+COPY --chmod=0644 certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --chmod=0644 certificates.crt /usr/local/share/ca-certificates/machine.crt
+COPY --chmod=0644 pip.conf /etc/pip.conf
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \

@@ -1,2 +1,16 @@
-//! One task, one file.
+//! The tasks, one file each: its `Args`, then `run`.
+
+pub mod check_deps;
+pub mod ci_build;
+pub mod completions;
+pub mod docker_test;
+pub mod doctor;
+pub mod gen_dockerfiles;
+pub mod login;
+pub mod logout;
+pub mod plan;
+pub mod release;
 pub mod sandbox;
+pub mod schema;
+pub mod static_checks;
+pub mod test;

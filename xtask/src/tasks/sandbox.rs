@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::context::Context;
 use crate::error::Fault;
-use crate::exec::Runner;
 use crate::report;
 use crate::sandbox::{self, Status};
 
@@ -30,7 +30,8 @@ enum Action {
     Env,
 }
 
-pub fn run(args: &Args, runner: &Runner, json: bool) -> Result<()> {
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let (runner, json) = (&context.runner, context.json);
     match args.action {
         Action::Up => {
             let state = sandbox::up(runner)?;

@@ -1,0 +1,53 @@
+"""worker: packs open orders. GET /health fails while the last round with the api did."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+API = os.environ.get("API_URL", "http://api:8081")
+PAUSE = float(os.environ.get("PAUSE_SECONDS", "1"))
+
+works = threading.Event()
+
+
+def pack():
+    with urllib.request.urlopen(f"{API}/orders", timeout=5) as response:
+        orders = json.load(response)
+    for order in orders:
+        if order["state"] == "open":
+            urllib.request.urlopen(f"{API}/orders/{order['id']}/done", data=b"", timeout=5).close()
+            print(f"packed {order['item']!r}")
+
+
+def pack_forever():
+    while True:
+        try:
+            pack()
+            works.set()
+        except urllib.error.URLError as cause:
+            works.clear()
+            print(f"the api does not answer: {cause.reason}", file=sys.stderr)
+        time.sleep(PAUSE)
+
+
+class Health(BaseHTTPRequestHandler):
+    def do_GET(self):
+        status = 404 if self.path != "/health" else 200 if works.is_set() else 503
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format, *args):
+        pass
+
+
+# As process 1 of a container we get no default action for SIGTERM.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+threading.Thread(target=pack_forever, daemon=True).start()
+ThreadingHTTPServer(("", 8082), Health).serve_forever()

@@ -1,0 +1,213 @@
+//! One run of bake over a group of builds: started, watched, ended when it is late, and read.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use super::health;
+use super::units::Group;
+use crate::exec::Runner;
+use crate::plan::{Build, Plan};
+use crate::progress::display::Display;
+use crate::progress::state::State;
+use crate::{bake, docker};
+
+/// A bake that says nothing for so long makes us ask whether the engine is there at all.
+const SILENCE: Duration = Duration::from_secs(10);
+
+impl<'a> Attempt<'a> {
+    /// The build whose step broke a target: bake may name a child for what its parent did.
+    pub fn culprit(&self, at: usize) -> Option<&Seen<'a>> {
+        let seen = self.builds.iter().find(|seen| seen.at == at)?;
+        let parent = seen.parents.iter().find(|&&parent| self.state.is_fault_of(at, parent));
+        parent.and_then(|&parent| self.culprit(parent)).or(Some(seen))
+    }
+}
+
+/// What all attempts of a run share.
+pub struct Shared<'a> {
+    pub runner: &'a Runner,
+    pub repo: &'a Utf8Path,
+    pub builder: Option<&'a str>,
+    pub plan: &'a Plan,
+    pub display: &'a Display,
+    pub fail_fast: bool,
+    /// A build failed under `--fail-fast`: everything else ends.
+    pub stop: AtomicBool,
+}
+
+/// How a bake ended, and everything that it told.
+pub struct Attempt<'a> {
+    pub end: End,
+    /// The builds of the group, in the order of the plan.
+    pub builds: Vec<Seen<'a>>,
+    pub state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Done,
+    /// `--dry-run`
+    Skipped,
+    Failed,
+    /// A build took longer than it may.
+    Late,
+    /// Ended because of `--fail-fast`.
+    Stopped,
+}
+
+/// A build of the group as the bake left it.
+pub struct Seen<'a> {
+    pub build: &'a Build,
+    /// Number of its target in the state.
+    pub at: usize,
+    /// Numbers of the targets that it is built on.
+    pub parents: Vec<usize>,
+    /// From the start of the bake until the image was in the engine, or until the end.
+    pub seconds: f64,
+    pub exported: bool,
+    pub digest: Option<String>,
+    /// It was not done within its time.
+    pub late: bool,
+}
+
+/// What the watcher and the reader of the lines share.
+struct Watched {
+    state: State,
+    /// By target: when it was exported.
+    done: Vec<Option<Duration>>,
+    end: Option<End>,
+    asked: bool,
+    /// Why the engine is not there: neither bake nor the engine itself said anything.
+    silence: Option<anyhow::Error>,
+}
+
+/// Runs bake over `group`.
+///
+/// # Errors
+/// bake cannot be started, the engine does not answer, or we were interrupted. That a build fails is no error here.
+pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
+    let bake = bake::file(shared.plan, group);
+    let targets: Vec<Target<'a>> = targets(shared.plan, &bake, group);
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let metadata = Utf8PathBuf::try_from(folder.path().join("metadata.json")).context("cannot use the temporary folder")?;
+    let what =
+        if group.len() == 1 { group.iter().next().cloned().unwrap_or_default() } else { format!("{} images", group.len()) };
+    let cmd = docker::bake(&bake.text, shared.repo, shared.builder, &metadata, &format!("build {what}"));
+
+    let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));
+    let watched = Mutex::new(Watched { state, done: vec![None; targets.len()], end: None, asked: false, silence: None });
+    let started = Instant::now();
+    let exit = shared.runner.stream_until(
+        &cmd,
+        |line| {
+            if let Ok(mut watched) = watched.lock() {
+                watched.take(line, started.elapsed(), &targets, shared);
+            }
+        },
+        || watch(shared, &watched, &targets, started.elapsed()),
+    )?;
+    let watched = watched.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(error) = watched.silence {
+        return Err(error);
+    }
+    let end = match watched.end {
+        _ if exit.skipped => End::Skipped,
+        _ if exit.ok() => End::Done,
+        Some(end) => end,
+        None => End::Failed,
+    };
+    let digests = if end == End::Done { digests(&metadata)? } else { Value::Null };
+    let elapsed = started.elapsed();
+    let seen = targets.iter().enumerate().filter(|(_, target)| target.wanted).map(|(at, target)| Seen {
+        build: target.build,
+        at,
+        parents: target.parents.clone(),
+        seconds: watched.done[at].unwrap_or(elapsed).as_secs_f64(),
+        exported: end == End::Done || watched.state.is_exported(at),
+        digest: digest(&digests[target.name.as_str()]).or_else(|| watched.state.digest(at).map(str::to_owned)),
+        late: end == End::Late && watched.done[at].is_none() && elapsed > target.limit(),
+    });
+    Ok(Attempt { end, builds: seen.collect(), state: watched.state })
+}
+
+/// A target of the bake file.
+struct Target<'a> {
+    name: String,
+    build: &'a Build,
+    /// False for a parent that is there for its children only.
+    wanted: bool,
+    parents: Vec<usize>,
+}
+
+impl Target<'_> {
+    fn limit(&self) -> Duration {
+        Duration::from_secs(self.build.timeout)
+    }
+}
+
+fn targets<'a>(plan: &'a Plan, bake: &bake::Bake, group: &Group) -> Vec<Target<'a>> {
+    let number = |id: &str| bake.targets.iter().position(|(_, other)| other == id);
+    let build = |id: &str| plan.builds.iter().find(|build| build.id == id);
+    let target = |(name, id): &(String, String)| {
+        let build = build(id)?;
+        let parents = build.parents.iter().filter_map(|(_, from)| number(from.strip_prefix("build:")?));
+        Some(Target { name: name.clone(), build, wanted: group.contains(id), parents: parents.collect() })
+    };
+    bake.targets.iter().filter_map(target).collect()
+}
+
+impl Watched {
+    fn take(&mut self, line: &str, elapsed: Duration, targets: &[Target<'_>], shared: &Shared<'_>) {
+        for at in self.state.feed(line) {
+            let target = &targets[at];
+            if self.state.is_exported(at) {
+                self.done[at].get_or_insert(elapsed);
+            }
+            if let Some(step) = self.state.current(at, &target.parents).filter(|_| target.wanted) {
+                let steps = self.state.steps(at, &target.parents);
+                shared.display.running(&target.build.id, step, steps, self.state.pulled(at));
+            }
+        }
+    }
+}
+
+/// Asked all the time from beside the bake: must it end?
+fn watch(shared: &Shared<'_>, watched: &Mutex<Watched>, targets: &[Target<'_>], elapsed: Duration) -> bool {
+    shared.display.tick();
+    let Ok(mut state) = watched.lock() else { return true };
+    if shared.stop.load(Ordering::SeqCst) {
+        state.end = Some(End::Stopped);
+        return true;
+    }
+    let late = |(at, target): (usize, &Target<'_>)| target.wanted && state.done[at].is_none() && elapsed > target.limit();
+    if targets.iter().enumerate().any(late) {
+        state.end = Some(End::Late);
+        return true;
+    }
+    if state.asked || state.state.answered || elapsed < SILENCE {
+        return false;
+    }
+    state.asked = true;
+    // The question may take a while; lines that come meanwhile must not wait for it.
+    drop(state);
+    let Err(error) = health::engine(shared.runner) else { return false };
+    if let Ok(mut state) = watched.lock() {
+        state.silence = Some(error);
+    }
+    true
+}
+
+/// What buildx writes with `--metadata-file`: target → facts.
+fn digests(path: &Utf8Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read buildx's metadata file {path}"))?;
+    serde_json::from_str(&text).with_context(|| format!("cannot understand buildx's metadata file {path}"))
+}
+
+fn digest(facts: &Value) -> Option<String> {
+    facts["containerimage.digest"].as_str().map(str::to_owned)
+}

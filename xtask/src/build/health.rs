@@ -1,0 +1,35 @@
+//! Whether the engine and buildx are there: asked before a first run and when a bake ends without a reason.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::docker;
+use crate::error::Fault;
+use crate::exec::Runner;
+
+/// Asks the engine for its facts (`docker info`).
+///
+/// # Errors
+/// "Not ready": no docker, or none that answers.
+pub fn engine(runner: &Runner) -> Result<Value> {
+    let cmd = docker::info();
+    let exit = runner.output(&cmd)?;
+    let info: Value = serde_json::from_str(&exit.stdout).unwrap_or_default();
+    if info["ServerVersion"].as_str().is_some_and(|version| !version.is_empty()) {
+        return Ok(info);
+    }
+    let said = info["ServerErrors"][0].as_str().unwrap_or_else(|| exit.stderr.lines().next_back().unwrap_or_default());
+    let why = if said.is_empty() { exit.reason(&cmd) } else { said.trim().to_owned() };
+    Err(Fault::not_ready(format!("the Docker engine does not answer: {why}")).hint("run `cargo xtask doctor`").into())
+}
+
+/// # Errors
+/// "Not ready": the engine does not answer, or docker has no buildx.
+pub fn buildx(runner: &Runner) -> Result<()> {
+    engine(runner)?;
+    let cmd = docker::buildx_version();
+    let exit = runner.output(&cmd)?;
+    runner.check(&cmd, &exit).context(
+        Fault::not_ready("docker has no buildx").hint("install docker-buildx-plugin (the package docker-buildx on Debian)"),
+    )
+}

@@ -1,0 +1,134 @@
+//! What the last runs of this checkout left: sizes and digests by build. A guess for the next run, never a truth.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+use crate::plan::{Build, Plan};
+use crate::report;
+
+/// Below this nothing is started: a full disk breaks more than a build.
+const FLOOR: u64 = 500_000_000;
+
+/// target/slipway/sizes.json
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Store {
+    /// Where the engine keeps its images; empty while nobody has asked.
+    pub engine_root: Utf8PathBuf,
+    pub images: BTreeMap<String, Image>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    pub key: String,
+    pub digest: String,
+    pub size: u64,
+}
+
+impl Store {
+    /// An unreadable file is as good as none.
+    pub fn read(folder: &Utf8Path) -> Store {
+        let text = std::fs::read_to_string(folder.join("sizes.json")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    pub fn write(&self, folder: &Utf8Path) -> Result<()> {
+        write(folder, "sizes.json", &serde_json::to_string_pretty(self)?)
+    }
+
+    /// The size of an image that was looked at before.
+    pub fn size(&self, id: &str, digest: &str) -> Option<u64> {
+        self.images.get(id).filter(|image| image.digest == digest).map(|image| image.size)
+    }
+
+    /// Compares the free space with what this run may need, by the sizes of last time.
+    ///
+    /// # Errors
+    /// "Not ready" when the disk is nearly full, or could not even take the largest image; else a warning at most.
+    pub fn check_disk(&self, plan: &Plan) -> Result<()> {
+        // On macOS, or with a remote engine, that folder is not here: nothing is known then.
+        let Ok(stat) = rustix::fs::statvfs(self.engine_root.as_std_path()) else { return Ok(()) };
+        let free = stat.f_bavail * stat.f_frsize;
+        let (sum, largest) = self.needs(plan.builds.iter());
+        let place = &self.engine_root;
+        if free < FLOOR + largest {
+            let least = report::bytes(FLOOR + largest);
+            let fault =
+                Fault::not_ready(format!("cannot build: {} free at {place}, at least {least} are needed", report::bytes(free)));
+            return Err(fault.hint("see `docker system df`; `docker image prune` and `docker buildx prune` free space").into());
+        }
+        if free < FLOOR + sum {
+            report::note(&format!(
+                "warning: {} free at {place}; the images took {} last time",
+                report::bytes(free),
+                report::bytes(sum)
+            ));
+        }
+        Ok(())
+    }
+
+    /// (sum, largest) of what will be built anew. The sum counts shared layers once for each image.
+    fn needs<'a>(&self, builds: impl Iterator<Item = &'a Build>) -> (u64, u64) {
+        let known = builds.filter_map(|build| Some((build, self.images.get(&build.id)?)));
+        let anew = known.filter(|(build, image)| build.test.fresh || build.key != image.key);
+        anew.fold((0, 0), |(sum, largest), (_, image)| (sum + image.size, largest.max(image.size)))
+    }
+}
+
+/// Writes a file of the state folder: beside, then renamed into place.
+pub fn write(folder: &Utf8Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    let attempt = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    attempt().with_context(|| format!("cannot write {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::testing::{build, plan};
+
+    fn store() -> Store {
+        let image = |size| Image { key: "00".into(), digest: "sha256:a".into(), size };
+        Store { engine_root: "/".into(), images: [("a".into(), image(10)), ("b".into(), image(20))].into() }
+    }
+
+    #[test]
+    fn only_what_changed_needs_space() {
+        let mut changed = build("a");
+        changed.key = "11".into();
+        assert_eq!(store().needs([changed, build("b"), build("new")].iter()), (10, 10));
+        assert_eq!(store().size("b", "sha256:a"), Some(20));
+        assert_eq!(store().size("b", "sha256:other"), None);
+    }
+
+    #[test]
+    fn a_disk_that_cannot_take_it_is_not_ready() {
+        let mut store = store();
+        store.images.insert("a".into(), Image { key: "old".into(), digest: String::new(), size: u64::MAX / 4 });
+        let error = store.check_disk(&plan(vec![build("a")])).unwrap_err();
+        assert_eq!(crate::error::exit_code(&error), crate::error::Code::NotReady);
+        store.engine_root = "/no/such/folder".into();
+        store.check_disk(&plan(vec![build("a")])).unwrap();
+    }
+
+    #[test]
+    fn survives_a_round_trip_and_garbage() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        store().write(folder).unwrap();
+        assert_eq!(Store::read(folder), store());
+        write(folder, "sizes.json", "{").unwrap();
+        assert_eq!(Store::read(folder), Store::default());
+    }
+}

@@ -1,0 +1,197 @@
+//! One test of one build as data: its image, its command, where its log goes.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::config::{Test, TestKind};
+use crate::docker::Container;
+use crate::error::Fault;
+use crate::plan::{Build, Plan};
+
+/// Runs the words after the first two: as many as `$2` says, then prints `$1`, then becomes the rest.
+///
+/// Dependencies have to be installed in the very container in which the test runs, and an image has one
+/// command. This script is a constant: commands are its arguments, so nothing that anybody writes is ever read
+/// as shell, and `eval` sees `"${1}" "${2}" …` only. It needs a `sh` in the image; an image that has something
+/// to install packages with has one. Tests without dependencies need none.
+const WITH_DEPS: &str = r#"mark=$1 n=$2; shift 2; i=0; c=; while [ "$i" -lt "$n" ]; do i=$((i+1)); c="$c \"\${$i}\""; done; eval "$c" || exit; echo "$mark"; shift "$n"; exec "$@""#;
+
+/// A test of a build, ready to run.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    pub build: &'a Build,
+    pub test: &'a Test,
+    /// `pytest -q /tests`, `GET :8000/health`, `HEALTHCHECK`
+    pub what: String,
+    /// Name and command of the set of dependencies that is installed first.
+    pub deps: Option<(&'a str, &'a [String])>,
+    /// Absolute.
+    pub log: Utf8PathBuf,
+    /// Several tests of a build may share a log: all but the first are appended.
+    pub append: bool,
+    pub container: Container,
+}
+
+impl Case<'_> {
+    /// The line that stands between the output of the dependencies and that of the test.
+    pub fn mark(&self) -> String {
+        format!("-- {}: dependencies installed --", self.container.name)
+    }
+
+    /// JUnit XML beside the log.
+    pub fn junit(&self) -> Utf8PathBuf {
+        self.log.with_extension("xml")
+    }
+}
+
+/// The tests of each build of a plan that has any. `deps`: the set to install where a test has it; default `ci`.
+///
+/// `run` tells the containers of this run from others.
+///
+/// # Errors
+/// A usage error when no test knows the named set.
+pub fn cases<'a>(plan: &'a Plan, repo: &Utf8Path, deps: Option<&str>, run: u32, gpus: bool) -> Result<Vec<Vec<Case<'a>>>> {
+    let tests = || plan.builds.iter().flat_map(|build| &build.tests);
+    if let Some(name) = deps.filter(|name| !tests().any(|test| test.deps.contains_key(*name))) {
+        let mut known: Vec<&str> = tests().flat_map(|test| test.deps.keys()).map(String::as_str).collect();
+        known.sort_unstable();
+        known.dedup();
+        let known = if known.is_empty() { "no test has any".to_owned() } else { format!("there are: {}", known.join(", ")) };
+        return Err(Fault::usage(format!("no test has a set of dependencies called {name}: {known}")).into());
+    }
+    let wanted = deps.unwrap_or("ci");
+    let mut logs: BTreeMap<&Utf8Path, usize> = BTreeMap::new();
+    let mut all = Vec::new();
+    for build in plan.builds.iter().filter(|build| !build.tests.is_empty()) {
+        let image = build.test.load.first().ok_or_else(|| Fault::usage(format!("the plan gives {} no local name", build.id)))?;
+        let mut cases = Vec::new();
+        for (index, test) in build.tests.iter().enumerate() {
+            let seen = logs.entry(&test.log).or_default();
+            *seen += 1;
+            let name = format!("slipway-test-{}-{}-{run}", build.id, index + 1);
+            let deps = test.deps.get_key_value(wanted).map(|(name, command)| (name.as_str(), command.as_slice()));
+            let deps = deps.filter(|_| matches!(test.kind, TestKind::Run(_)));
+            let mut case = Case {
+                build,
+                test,
+                what: what(&test.kind),
+                deps,
+                log: repo.join(&test.log),
+                append: *seen > 1,
+                container: container(test, repo, image, name, gpus),
+            };
+            case.container.argv = argv(&case);
+            cases.push(case);
+        }
+        all.push(cases);
+    }
+    Ok(all)
+}
+
+fn what(kind: &TestKind) -> String {
+    match kind {
+        TestKind::Run(argv) => shell_words::join(argv),
+        TestKind::Http { port, path } => format!("GET :{port}{path}"),
+        TestKind::Healthy => "HEALTHCHECK".into(),
+    }
+}
+
+fn container(test: &Test, repo: &Utf8Path, image: &str, name: String, gpus: bool) -> Container {
+    Container {
+        name,
+        image: image.to_owned(),
+        checkout: repo.to_string(),
+        mounts: test.mounts.iter().map(|(from, to)| (repo.join(from).to_string(), to.clone())).collect(),
+        env: test.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        workdir: test.workdir.clone(),
+        gpus,
+        argv: Vec::new(),
+        port: match test.kind {
+            TestKind::Http { port, .. } => Some(port),
+            TestKind::Run(_) | TestKind::Healthy => None,
+        },
+    }
+}
+
+fn argv(case: &Case<'_>) -> Vec<String> {
+    let TestKind::Run(run) = &case.test.kind else { return Vec::new() };
+    let Some((_, deps)) = case.deps else { return run.clone() };
+    let script = ["sh".to_owned(), "-c".into(), WITH_DEPS.into(), "sh".into(), case.mark(), deps.len().to_string()];
+    script.into_iter().chain(deps.iter().cloned()).chain(run.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::testing::{build, plan};
+    use crate::cmd::Cmd;
+    use crate::exec::Runner;
+    use std::time::Duration;
+
+    fn words(text: &str) -> Vec<String> {
+        shell_words::split(text).unwrap()
+    }
+
+    fn test(kind: TestKind) -> Test {
+        Test {
+            kind,
+            mounts: vec![("docker/tests".into(), "/tests".into())],
+            deps: [("ci".to_owned(), words("pip install -q pytest"))].into(),
+            env: [("A".to_owned(), "b".to_owned())].into(),
+            workdir: None,
+            log: "tests/logs/a.log".into(),
+            timeout: Duration::from_secs(60),
+        }
+    }
+
+    fn tested(kinds: Vec<TestKind>) -> Plan {
+        let mut one = build("a");
+        one.tests = kinds.into_iter().map(test).collect();
+        plan(vec![one, build("untested")])
+    }
+
+    #[test]
+    fn a_test_sees_its_mounts_and_nothing_else() {
+        let plan = tested(vec![TestKind::Run(words("pytest -q")), TestKind::Http { port: 80, path: "/h".into() }]);
+        let cases = cases(&plan, "/repo".into(), None, 7, false).unwrap();
+        assert_eq!(cases.len(), 1, "an image without tests has no case");
+        let (run, http) = (&cases[0][0], &cases[0][1]);
+        assert_eq!(run.container.mounts, [("/repo/docker/tests".into(), "/tests".into())]);
+        assert_eq!(run.container.name, "slipway-test-a-1-7");
+        assert_eq!(run.container.argv[5..], words("4 pip install -q pytest pytest -q"));
+        assert_eq!((http.container.port, http.container.argv.len(), http.deps), (Some(80), 0, None));
+        assert_eq!((run.append, http.append, run.junit().as_str()), (false, true, "/repo/tests/logs/a.xml"));
+        assert_eq!((run.what.as_str(), http.what.as_str()), ("pytest -q", "GET :80/h"));
+    }
+
+    #[test]
+    fn an_unknown_set_of_dependencies_is_a_usage_error() {
+        let plan = tested(vec![TestKind::Healthy]);
+        let error = cases(&plan, "/repo".into(), Some("gpu"), 7, false).unwrap_err();
+        assert_eq!(error.to_string(), "no test has a set of dependencies called gpu: there are: ci");
+    }
+
+    /// Runs the constant script with the shell of this machine.
+    fn script(deps: &[&str], run: &[&str]) -> (Option<i32>, String) {
+        let count = deps.len().to_string();
+        let words = ["-c", WITH_DEPS, "sh", "MARK", &count].into_iter().chain(deps.iter().copied()).chain(run.iter().copied());
+        let exit = Runner::default().output(&Cmd::probe("sh", "test the script").args(words)).unwrap();
+        (exit.code, exit.stdout)
+    }
+
+    #[test]
+    fn nothing_in_a_command_is_read_as_shell() {
+        let odd = ["printf", "%s\n", "a b", "$HOME", "`id`", "\"; exit 9; \"", "", "x", "y", "z", "11th"];
+        let (code, out) = script(&odd, &["printf", "%s|", "it's", "$(id)"]);
+        assert_eq!(code, Some(0));
+        assert_eq!(out, "a b\n$HOME\n`id`\n\"; exit 9; \"\n\nx\ny\nz\n11th\nMARK\nit's|$(id)|");
+    }
+
+    #[test]
+    fn failing_dependencies_end_the_test() {
+        assert_eq!(script(&["sh", "-c", "exit 5"], &["echo", "tested"]), (Some(5), String::new()));
+        assert_eq!(script(&["true"], &["sh", "-c", "exit 6"]), (Some(6), "MARK\n".into()));
+    }
+}

@@ -1,0 +1,234 @@
+//! Runs one test in its container, which is gone afterwards however the test ended.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::case::Case;
+use super::{junit, probe};
+use crate::build::health;
+use crate::cmd::Cmd;
+use crate::config::TestKind;
+use crate::docker;
+use crate::exec::{Exit, Runner};
+
+/// How much of a log is shown when a test fails.
+const TAIL: usize = 40;
+
+/// What became of a test; written to target/slipway/tests.json and printed by `--json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub id: String,
+    /// What ran.
+    pub test: String,
+    /// `None`: only printed.
+    pub passed: Option<bool>,
+    pub seconds: f64,
+    /// The set of dependencies that is installed first.
+    pub deps: Option<String>,
+    /// Of `seconds`, installing them; `None` when that was not achieved.
+    pub deps_seconds: Option<f64>,
+    /// Relative to the repository.
+    pub log: String,
+    /// Why it did not pass.
+    pub reason: Option<String>,
+    /// The end of the log of a test that did not pass.
+    pub tail: Vec<String>,
+}
+
+impl Outcome {
+    /// What JUnit calls cases: the dependencies, then the test itself unless they failed.
+    pub fn junit(&self) -> Vec<junit::Case> {
+        let failure = self.reason.clone().map(|reason| (reason, self.tail.join("\n")));
+        let test = |seconds, failure| junit::Case { name: self.test.clone(), seconds, failure };
+        let Some(name) = self.deps.as_ref().map(|deps| format!("dependencies: {deps}")) else {
+            return vec![test(self.seconds, failure)];
+        };
+        match self.deps_seconds {
+            Some(seconds) => vec![junit::Case { name, seconds, failure: None }, test(self.seconds - seconds, failure)],
+            None => vec![junit::Case { name, seconds: self.seconds, failure }],
+        }
+    }
+}
+
+/// Runs a test to its end.
+///
+/// # Errors
+/// The engine does not answer, the log cannot be written, or we were interrupted. A failing test is an outcome.
+pub fn run(runner: &Runner, case: &Case<'_>) -> Result<Outcome> {
+    let started = Instant::now();
+    let log = &mut Log::create(case)?;
+    let container = Removed { runner, name: &case.container.name };
+    let result = match &case.test.kind {
+        TestKind::Run(_) => command(runner, case, log),
+        TestKind::Http { .. } | TestKind::Healthy => service(runner, case, log),
+    };
+    drop(container);
+    let reason = result?;
+    let seconds = started.elapsed().as_secs_f64();
+    let failed = matches!(reason, Verdict::Failed(_));
+    Ok(Outcome {
+        id: case.build.id.clone(),
+        test: case.what.clone(),
+        passed: (reason != Verdict::Skipped).then_some(!failed),
+        seconds: round(seconds),
+        deps: case.deps.map(|(name, _)| name.to_owned()),
+        deps_seconds: log.marked.map(|at| round(at.as_secs_f64())),
+        log: case.test.log.to_string(),
+        reason: if let Verdict::Failed(reason) = reason { Some(reason) } else { None },
+        tail: if failed { log.tail.iter().cloned().collect() } else { Vec::new() },
+    })
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed(String),
+    Skipped,
+}
+
+/// A test that is a command: its exit code decides.
+fn command(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
+    let cmd = docker::run(&case.container, &format!("test {}", case.build.id)).timeout(case.test.timeout);
+    let exit = runner.stream(&cmd, |line| log.line(line))?;
+    log.done()?;
+    if exit.code == Some(DOCKERS_OWN) {
+        // An engine that went away is no failed test.
+        health::engine(runner)?;
+    }
+    Ok(if exit.skipped {
+        Verdict::Skipped
+    } else if exit.ok() {
+        Verdict::Passed
+    } else {
+        Verdict::Failed(reason(case, &cmd, &exit, log.marked.is_some()))
+    })
+}
+
+/// The exit code of `docker run` when docker itself failed.
+const DOCKERS_OWN: i32 = 125;
+
+/// `docker run` has three exit codes of its own, <https://docs.docker.com/reference/cli/docker/container/run/#exit-status>.
+fn reason(case: &Case<'_>, cmd: &Cmd, exit: &Exit, deps_done: bool) -> String {
+    if exit.timed_out {
+        return format!("not done within {}", humantime::format_duration(case.test.timeout));
+    }
+    let program = case.container.argv.first().map_or("", String::as_str);
+    let why = match exit.code {
+        Some(DOCKERS_OWN) => "docker could not run the container".into(),
+        Some(126) if case.deps.is_none() => format!("{program} in the image cannot be run"),
+        Some(127) if case.deps.is_none() => format!("the image has no program {program}"),
+        _ => exit.reason(cmd),
+    };
+    match case.deps {
+        Some((name, _)) if !deps_done => format!("the dependencies ({name}) could not be installed: {why}"),
+        _ => why,
+    }
+}
+
+/// A test of the image as it starts: it has to answer, or to be healthy.
+fn service(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
+    let name = &case.container.name;
+    let cmd = docker::start(&case.container, &format!("start {} for its test", case.build.id));
+    let exit = runner.output(&cmd)?;
+    if exit.skipped {
+        return Ok(Verdict::Skipped);
+    }
+    if !exit.ok() {
+        health::engine(runner)?;
+        exit.stderr.lines().for_each(|line| log.line(line));
+        log.done()?;
+        return Ok(Verdict::Failed(format!("the container could not be started: {}", exit.reason(&cmd))));
+    }
+    let verdict = probe::wait(runner, name, &case.test.kind, case.test.timeout);
+    // The log is wanted most when something went wrong.
+    let read = runner.stream(&docker::logs(name), |line| log.line(line));
+    let verdict = verdict?;
+    read?;
+    log.done()?;
+    Ok(verdict.map_or_else(Verdict::Failed, |()| Verdict::Passed))
+}
+
+/// Removes the container when it goes out of scope: after success, failure, time-out and Ctrl-C alike.
+struct Removed<'a> {
+    runner: &'a Runner,
+    name: &'a str,
+}
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        // Nothing to be done when it fails: the next run of this checkout looks for what is left.
+        let _left = self.runner.output(&docker::remove_containers(&[self.name.to_owned()]));
+    }
+}
+
+/// The log file, and the end of it.
+struct Log {
+    file: File,
+    /// The first error of writing; told at the end, because a line handler cannot fail.
+    error: Option<std::io::Error>,
+    tail: VecDeque<String>,
+    mark: String,
+    started: Instant,
+    /// When the dependencies were installed.
+    marked: Option<Duration>,
+}
+
+impl Log {
+    fn create(case: &Case<'_>) -> Result<Log> {
+        let open = || -> std::io::Result<File> {
+            std::fs::create_dir_all(case.log.parent().unwrap_or(&case.log))?;
+            File::options().create(true).write(true).append(case.append).truncate(!case.append).open(&case.log)
+        };
+        let file = open().with_context(|| format!("cannot write the log {}", case.log))?;
+        Ok(Log { file, error: None, tail: VecDeque::new(), mark: case.mark(), started: Instant::now(), marked: None })
+    }
+
+    fn line(&mut self, line: &str) {
+        if line == self.mark {
+            self.marked = Some(self.started.elapsed());
+        }
+        if let Err(error) = writeln!(self.file, "{line}") {
+            self.error.get_or_insert(error);
+        }
+        self.tail.push_back(line.to_owned());
+        if self.tail.len() > TAIL {
+            self.tail.pop_front();
+        }
+    }
+
+    fn done(&mut self) -> Result<()> {
+        self.error.take().map_or(Ok(()), |error| Err(error).context("cannot write the test's log"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn junit_tells_failed_dependencies_from_a_failed_test() {
+        let failed = |deps_seconds| Outcome {
+            test: "pytest".into(),
+            seconds: 3.0,
+            deps: Some("ci".into()),
+            deps_seconds,
+            reason: Some("exit code 1".into()),
+            ..Outcome::default()
+        };
+        let names = |outcome: Outcome| -> Vec<(String, f64, bool)> {
+            outcome.junit().into_iter().map(|case| (case.name, case.seconds, case.failure.is_some())).collect()
+        };
+        assert_eq!(names(failed(None)), [("dependencies: ci".to_owned(), 3.0, true)]);
+        assert_eq!(names(failed(Some(1.0))), [("dependencies: ci".to_owned(), 1.0, false), ("pytest".into(), 2.0, true)]);
+        assert_eq!(names(Outcome { deps: None, ..failed(None) }), [("pytest".to_owned(), 3.0, true)]);
+    }
+}

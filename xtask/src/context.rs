@@ -1,0 +1,168 @@
+//! What every task works with: the repository, its configuration, the plan, the engine, the runner.
+
+use std::cell::OnceCell;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::cli::Global;
+use crate::config::condition::Condition;
+use crate::config::{self, Config, Env};
+use crate::engine::{self, Engine};
+use crate::error::Fault;
+use crate::exec::Runner;
+use crate::plan::{self, Plan};
+use crate::{credentials, event, facts, report, template};
+
+/// Made once by `main`; configuration and engine are looked up when a task first asks.
+pub struct Context {
+    pub repo: Utf8PathBuf,
+    pub runner: Runner,
+    pub env: Env,
+    pub json: bool,
+    /// How many builds or tests run at once.
+    pub jobs: usize,
+    global: Global,
+    engine: Option<Engine>,
+    config: OnceCell<Config>,
+}
+
+impl Context {
+    pub fn new(global: Global) -> Result<Context> {
+        let runner = Runner::new(global.dry_run, global.verbose);
+        runner.catch_signals()?;
+        let repo = match &global.repo {
+            Some(repo) => repo.canonicalize_utf8().with_context(|| Fault::usage(format!("cannot find the repository {repo}")))?,
+            None => find_repo(&global.config)?,
+        };
+        let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let jobs = global.jobs.map_or_else(processors, usize::from);
+        Ok(Context { repo, runner, env: facts::env(), json: global.json, jobs, global, engine: None, config: OnceCell::new() })
+    }
+
+    /// Settles which Docker is used, before a task that builds or runs images.
+    ///
+    /// # Errors
+    /// Not ready: no Docker answers and there can be no sandbox.
+    pub fn with_engine(&mut self) -> Result<&mut Context> {
+        let engine = engine::resolve(self.global.engine, &self.runner)?;
+        for (name, value) in &engine.env {
+            self.runner.set_env(name, value);
+        }
+        self.engine = Some(engine);
+        self.use_login();
+        Ok(self)
+    }
+
+    /// The Docker configuration that is used while nobody has logged in here.
+    pub fn docker_config(&self) -> Option<Utf8PathBuf> {
+        let engine = self.engine.iter().flat_map(|engine| &engine.env).find(|(name, _)| name == "DOCKER_CONFIG");
+        let home = || Some(Utf8PathBuf::from(self.env.get("HOME")?).join(".docker"));
+        engine.map(|(_, value)| value).or_else(|| self.env.get("DOCKER_CONFIG")).map(Utf8PathBuf::from).or_else(home)
+    }
+
+    /// From now on every command is logged in as `login` says, if anybody is.
+    fn use_login(&mut self) {
+        let folder = credentials::folder(&self.repo);
+        if folder.exists() {
+            self.runner.set_env("DOCKER_CONFIG", folder.as_str());
+        }
+    }
+
+    /// The registry that takes the place of the configured one: `--registry`, else the sandbox's.
+    fn registry(&self) -> Option<&str> {
+        let sandbox = self.engine.as_ref().and_then(|engine| engine.registry.as_deref());
+        self.global.registry.as_deref().or(sandbox)
+    }
+
+    /// `--builder`
+    pub fn builder(&self) -> Option<&str> {
+        self.global.builder.as_deref()
+    }
+
+    /// `docker/images.toml`, or what `--config` names.
+    pub fn config(&self) -> Result<&Config> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let mut config = config::load(&self.repo, &self.global.config, &self.env)?;
+        if let Some(registry) = self.registry() {
+            config.registry = registry.to_owned();
+            config.registry_unset = None;
+        }
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// What `--only` says.
+    pub fn only(&self) -> Result<Vec<Condition>> {
+        let config = self.config()?;
+        let parse = |text: &String| config.condition(text).map_err(|error| Fault::usage(format!("--only {error}")).into());
+        self.global.only.iter().map(parse).collect()
+    }
+
+    /// The event, from flags, a recorded file or the environment.
+    pub fn recorded(&self) -> Result<event::Recorded> {
+        let mut inputs: Vec<String> = self.config()?.on.iter().map(|policy| policy.rebuild_input.clone()).collect();
+        inputs.sort();
+        inputs.dedup();
+        event::read(self.global.event.as_deref(), self.global.event_file.as_deref(), &self.env, &inputs)
+    }
+
+    /// What a plan needs to know of the world.
+    pub fn facts(&self, recorded: &event::Recorded) -> Result<facts::Facts> {
+        let config = self.config()?;
+        let rendered = template::render_all(&self.repo, config)?;
+        facts::gather(&self.runner, &self.repo, config, recorded, &self.env, &rendered)
+    }
+
+    /// The plan of this run: the one of `--plan`, else made here.
+    ///
+    /// # Errors
+    /// Usage faults of configuration, event and selection; refused: a plan that leaves the sandbox.
+    pub fn plan(&self) -> Result<Plan> {
+        let only = self.only()?;
+        let plan = match &self.global.plan {
+            Some(file) => plan::narrow(load(file)?, &only, self.config()?)?,
+            None => {
+                let recorded = self.recorded()?;
+                plan::plan(self.config()?, &recorded.event, &self.facts(&recorded)?, &only)?
+            }
+        };
+        for warning in &plan.warnings {
+            report::note(&format!("warning: {warning}"));
+        }
+        self.refuse_foreign(&plan)?;
+        Ok(plan)
+    }
+
+    /// With the sandbox nothing of another registry may be written.
+    fn refuse_foreign(&self, plan: &Plan) -> Result<()> {
+        let Some(registry) = self.engine.as_ref().and_then(|engine| engine.registry.as_deref()) else { return Ok(()) };
+        match plan.builds.iter().find(|build| !build.repository.starts_with(&format!("{registry}/"))) {
+            Some(build) => {
+                let message = format!("the plan writes to {}, and the sandbox may only write to {registry}", build.repository);
+                Err(Fault::refused(message).hint("plan again with `--engine sandbox`, or use `--engine host`").into())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn load(file: &Utf8Path) -> Result<Plan> {
+    let text = std::fs::read_to_string(file).with_context(|| Fault::usage(format!("cannot read the plan {file}")))?;
+    let plan: Plan = serde_json::from_str(&text).with_context(|| Fault::usage(format!("cannot understand the plan {file}")))?;
+    if plan.schema != 1 {
+        return Err(Fault::usage(format!("the plan {file} has format {}, this program knows 1", plan.schema)).into());
+    }
+    Ok(plan)
+}
+
+/// The nearest folder upwards that has the configuration, else the one around `.git`.
+fn find_repo(config: &Utf8Path) -> Result<Utf8PathBuf> {
+    let here = Utf8Path::new(".").canonicalize_utf8().context("cannot tell the current folder")?;
+    let has = |name: &str| here.ancestors().find(|folder| folder.join(name).exists()).map(Utf8Path::to_owned);
+    has(config.as_str()).or_else(|| has(".git")).ok_or_else(|| {
+        let fault = Fault::usage(format!("there is no {config} in {here} or above"));
+        fault.hint("run it inside the repository, or say which with --repo").into()
+    })
+}

@@ -1,0 +1,238 @@
+//! What a plan needs to know of the world, gathered by one door and handed to the pure planner as data.
+
+mod changes;
+pub mod dockerfile;
+pub mod git;
+mod heredoc;
+#[cfg(test)]
+mod lab;
+pub mod mounted;
+mod source;
+mod sources;
+mod words;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Build, Config, Env};
+use crate::error::Fault;
+use crate::event::{Event, Recorded};
+use crate::exec::Runner;
+use git::Git;
+
+/// Everything outside `images.toml` that decides a plan. Recorded with golden plans.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// Full sha, `None` without git.
+    pub commit: Option<String>,
+    /// RFC 3339 in UTC, of the commit.
+    pub commit_time: Option<String>,
+    /// SHA-256 over what differs from the commit, `None` when nothing does.
+    pub dirty: Option<String>,
+    /// `None`: detached or no git.
+    pub branch: Option<String>,
+    pub default_branch: String,
+    /// Web address of the source, for the label.
+    pub source: Option<String>,
+    /// UTC, RFC 3339: fixed here, travels with the plan.
+    pub now: String,
+    /// Identifies the run; a re-run attempt has the same.
+    pub run: String,
+    /// `linux/amd64`
+    pub host_platform: String,
+    /// Files that changed in this event, from the merge base.
+    pub changed: Changed,
+    /// Files that changed since what `dependencies-changed` compares with.
+    pub since_release: Changed,
+    /// By path: what each Dockerfile (rendered, where it has a template) is made of.
+    pub dockerfiles: BTreeMap<Utf8PathBuf, Dockerfile>,
+    /// By build: what its Dockerfile is made of where its arguments, target or platforms make a difference.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<String, Dockerfile>,
+    /// By path: hash of what tests mount.
+    pub mounted: BTreeMap<Utf8PathBuf, String>,
+}
+
+impl Facts {
+    /// What the Dockerfile of a build takes from outside.
+    pub fn dockerfile(&self, build: &Build) -> Option<&Dockerfile> {
+        self.variants.get(&build.id).or_else(|| self.dockerfiles.get(&build.dockerfile))
+    }
+}
+
+/// Files that changed, or why that is not known (then everything is taken as changed).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Changed {
+    Unknown(String),
+    Files(Vec<Utf8PathBuf>),
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Changed::Unknown("nothing was compared".into())
+    }
+}
+
+/// What a Dockerfile takes from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dockerfile {
+    /// SHA-256 of its text.
+    pub sha256: String,
+    /// External images of FROM, COPY --from and RUN --mount=from=, arguments filled in, sorted; stages left out.
+    pub images: Vec<String>,
+    /// Sources of COPY, ADD and bind mounts, relative to the context, as patterns; `None`: the whole context.
+    pub sources: Option<Vec<String>>,
+    /// What ADD downloads; its content is not known here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remotes: Vec<String>,
+    /// The image of `# syntax=`; also among `images`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syntax: Option<String>,
+}
+
+/// The environment; what is not UTF-8 is left out.
+pub fn env() -> Env {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// `linux/amd64`: containers run on Linux, whatever this machine runs.
+pub fn host_platform() -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{arch}")
+}
+
+/// Everything that a plan needs to know, in one go.
+///
+/// `rendered` holds the text of the Dockerfiles that have a template; the others are read here.
+///
+/// # Errors
+/// Usage faults: a Dockerfile that is missing or cannot be understood. Git never fails: it is unknown then.
+pub fn gather(
+    runner: &Runner,
+    repo: &Utf8Path,
+    config: &Config,
+    recorded: &Recorded,
+    env: &Env,
+    rendered: &BTreeMap<Utf8PathBuf, String>,
+) -> Result<Facts> {
+    let git = Git::new(runner, repo);
+    let (dockerfiles, variants) = dockerfiles(repo, config, rendered)?;
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let mut facts = Facts {
+        source: in_actions(env),
+        host_platform: host_platform(),
+        default_branch: recorded.default_branch.clone().unwrap_or_else(|| "main".into()),
+        dockerfiles,
+        variants,
+        mounted: mounted(repo, config),
+        ..Facts::default()
+    };
+    match git.head() {
+        Ok((commit, time)) => {
+            let default_branch = recorded.default_branch.clone().or_else(|| git.default_branch());
+            facts.default_branch = default_branch.unwrap_or(facts.default_branch);
+            facts.changed = git.changed(recorded, &facts.default_branch);
+            let version = config.version_file.as_ref().map(|file| &file.version);
+            facts.since_release = git.since_release(&recorded.event, &facts.changed, version, &facts.default_branch);
+            facts.dirty = git.dirty();
+            facts.branch = git.branch();
+            facts.source = facts.source.or_else(|| git.source());
+            (facts.commit, facts.commit_time) = (Some(commit), Some(time));
+        }
+        Err(why) => {
+            facts.changed = Changed::Unknown(why.clone());
+            facts.since_release = Changed::Unknown(why);
+        }
+    }
+    if runner.is_interrupted() {
+        return Err(Fault::interrupted().into());
+    }
+    let run = env.get("GITHUB_RUN_ID").filter(|id| !id.is_empty());
+    facts.run = run.cloned().unwrap_or_else(|| local_run(&recorded.event, facts.commit.as_deref(), &now));
+    facts.now = now;
+    Ok(facts)
+}
+
+/// Names a run outside of Actions; letters and digits only, because it becomes part of a tag.
+///
+/// The same commit is the same run, so that a second attempt goes on where the first ended; scheduled and manual
+/// runs rebuild on purpose and are told apart by the time.
+fn local_run(event: &Event, commit: Option<&str>, now: &str) -> String {
+    match (event, commit) {
+        (Event::Schedule { .. } | Event::Manual { .. }, _) | (_, None) => now.chars().filter(char::is_ascii_digit).collect(),
+        (_, Some(commit)) => commit.chars().take(12).collect(),
+    }
+}
+
+/// The web address of the repository in Actions, where `origin` may be a mirror.
+fn in_actions(env: &Env) -> Option<String> {
+    Some(format!("{}/{}", env.get("GITHUB_SERVER_URL")?, env.get("GITHUB_REPOSITORY")?))
+}
+
+fn mounted(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
+    let mounts = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| &test.mounts);
+    let paths: std::collections::BTreeSet<&Utf8PathBuf> = mounts.map(|(path, _)| path).collect();
+    paths.into_iter().map(|path| (path.clone(), mounted::hash(&repo.join(path)))).collect()
+}
+
+/// Reads the Dockerfile of every build; builds that share one keep a reading of their own only where it differs.
+fn dockerfiles(
+    repo: &Utf8Path,
+    config: &Config,
+    rendered: &BTreeMap<Utf8PathBuf, String>,
+) -> Result<(BTreeMap<Utf8PathBuf, Dockerfile>, BTreeMap<String, Dockerfile>)> {
+    let (mut texts, mut by_path, mut by_build) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for build in &config.builds {
+        let path = &build.dockerfile;
+        let text = match (rendered.get(path), texts.get(path)) {
+            (Some(text), _) | (None, Some(text)) => text,
+            (None, None) => texts.entry(path.clone()).or_insert(text_of(repo, build)?),
+        };
+        let read = dockerfile::read(text, &build.args, build.target.as_deref(), &build.platforms);
+        let read = read.map_err(|error| Fault::usage(format!("{path} of {}: {error}", build.id)))?;
+        match by_path.get(path) {
+            None => drop(by_path.insert(path.clone(), read)),
+            Some(first) if *first == read => {}
+            Some(_) => drop(by_build.insert(build.id.clone(), read)),
+        }
+    }
+    Ok((by_path, by_build))
+}
+
+fn text_of(repo: &Utf8Path, build: &Build) -> Result<String> {
+    let path = &build.dockerfile;
+    std::fs::read_to_string(repo.join(path)).map_err(|error| {
+        let fault = Fault::usage(format!("cannot read {path} of {}: {error}", build.id));
+        fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image)).into()
+    })
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the kernel runs programs of a foreign platform (binfmt_misc); false where that cannot be told.
+pub fn emulates(platform: &str) -> bool {
+    let arch = match platform.split('/').nth(1).unwrap_or_default() {
+        "arm64" => "aarch64",
+        "amd64" => "x86_64",
+        "386" => "i386",
+        other => other,
+    };
+    // Docker Desktop and OrbStack emulate without a word; elsewhere the kernel lists its interpreters.
+    cfg!(target_os = "macos") || Utf8Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{arch}")).exists()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! The plan: every decision of a run, as data. Pure: no clock, environment, file, network or process.
+
+mod cache;
+mod checks;
+#[cfg(test)]
+mod golden;
+mod key;
+pub mod labels;
+mod narrow;
+mod parents;
+mod planner;
+pub mod render;
+mod reuse;
+mod select;
+mod tags;
+
+pub use narrow::narrow;
+pub use planner::plan;
+pub use reuse::reuse;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Secret, Test};
+use crate::event::Event;
+
+/// Printed by `plan --json`, the same bytes for the same facts; the only thing later stages read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Version of this format: 1.
+    pub schema: u32,
+    /// Full sha, null without git.
+    pub commit: Option<String>,
+    /// RFC 3339 in UTC, of the commit.
+    pub created: Option<String>,
+    /// Web address of the source.
+    pub source: Option<String>,
+    pub event: Event,
+    /// As written in the version file or the tag.
+    pub version: Option<String>,
+    /// `{timestamp}`: YYYYMMDD-HHMMSS in UTC, fixed when planned; null where no tag has it.
+    pub timestamp: Option<String>,
+    /// Whether this run publishes.
+    pub publishes: bool,
+    /// A build to start or a tag to write.
+    pub has_work: bool,
+    /// Parents before children, else by id in the order of the axes.
+    pub builds: Vec<Build>,
+    pub skipped: Vec<Skipped>,
+    pub checks: Vec<Check>,
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The ids of all builds.
+    pub fn ids(&self) -> std::collections::BTreeSet<String> {
+        self.builds.iter().map(|build| build.id.clone()).collect()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    pub id: String,
+    pub image: String,
+    pub variant: String,
+    pub axes: Vec<(String, String)>,
+    /// With the registry in front, where there is one.
+    pub repository: String,
+    pub dockerfile: String,
+    pub context: String,
+    pub target: Option<String>,
+    pub platforms: Vec<String>,
+    pub args: Vec<(String, String)>,
+    pub labels: Vec<(String, String)>,
+    /// Id → where it comes from; never the value.
+    pub secrets: Vec<(String, Secret)>,
+    /// Seconds.
+    pub timeout: u64,
+    pub action: Action,
+    /// SHA-256 of the named inputs, in hex.
+    pub key: String,
+    /// Name in FROM → `build:ID` or `REPO@sha256:…`, or `REPO:TAG` while its digest is not known.
+    pub parents: Vec<(String, String)>,
+    pub test: TestStage,
+    pub push: PushStage,
+    pub tests: Vec<Test>,
+    pub reasons: Vec<String>,
+}
+
+impl Build {
+    /// Whether the build itself pushes its image, as a candidate; else it is only loaded.
+    pub fn pushes_candidate(&self) -> bool {
+        self.test.candidate.is_some() && self.push.how == How::Promote
+    }
+
+    /// The names that the image has in the engine, the one it is built under first.
+    pub fn names(&self) -> Vec<String> {
+        let candidate = self.test.candidate.iter().filter(|_| self.pushes_candidate());
+        candidate.chain(&self.test.load).cloned().collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    Build,
+    Reuse,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestStage {
+    /// `--pull --no-cache`
+    pub fresh: bool,
+    /// Local names the loaded image gets.
+    pub load: Vec<String>,
+    /// Where the image is pushed before it is tested; null where nothing may be published.
+    pub candidate: Option<String>,
+    /// Tag that is moved to the candidate's digest once its tests passed; beside the candidate.
+    pub mark: Option<String>,
+    /// As buildx takes them.
+    pub cache_from: Vec<String>,
+    pub cache_to: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushStage {
+    pub how: How,
+    pub cache_from: Vec<String>,
+    /// Written-once tags, full references.
+    pub tags: Vec<String>,
+    /// Moving tags, full references, `latest` last.
+    pub moving: Vec<String>,
+    pub replace: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    Promote,
+    Rebuild,
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    pub id: String,
+    pub reasons: Vec<String>,
+}
+
+/// A check of `[check.*]` with what it needs of this plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    pub name: String,
+    /// `build:ID` or a reference; null: on this machine.
+    pub r#in: Option<String>,
+    pub run: Vec<String>,
+    pub compose: Option<String>,
+    pub services: Vec<String>,
+    pub may_fail: bool,
+    /// Seconds.
+    pub timeout: u64,
+}
+
+/// Plans for the tests of other modules.
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+
+    pub fn build(id: &str) -> Build {
+        Build {
+            id: id.into(),
+            image: id.into(),
+            variant: String::new(),
+            axes: Vec::new(),
+            repository: format!("acme/{id}"),
+            dockerfile: "Dockerfile".into(),
+            context: ".".into(),
+            target: None,
+            platforms: vec!["linux/amd64".into()],
+            args: Vec::new(),
+            labels: Vec::new(),
+            secrets: Vec::new(),
+            timeout: 3600,
+            action: Action::Build,
+            key: "0".repeat(64),
+            parents: Vec::new(),
+            test: TestStage { load: vec![format!("acme/{id}:local")], ..TestStage::default() },
+            push: PushStage { how: How::None, cache_from: Vec::new(), tags: Vec::new(), moving: Vec::new(), replace: false },
+            tests: Vec::new(),
+            reasons: Vec::new(),
+        }
+    }
+
+    pub fn plan(builds: Vec<Build>) -> Plan {
+        Plan {
+            schema: 1,
+            commit: None,
+            created: None,
+            source: None,
+            event: Event::Local,
+            version: None,
+            timestamp: None,
+            publishes: false,
+            has_work: !builds.is_empty(),
+            builds,
+            skipped: Vec::new(),
+            checks: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Parents: which build or published image a FROM stands for, and the order that follows.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::planner::{Input, with_registry};
+use super::select::Taken;
+use crate::config::{Build, Parent};
+use crate::error::Fault;
+
+/// A FROM that is an image of this repository.
+pub struct Resolved {
+    /// As written in FROM.
+    pub name: String,
+    /// `build:ID` or `REPO:TAG`.
+    pub is: String,
+}
+
+/// The builds that are parents of this one: same image name as in `parent`, same values on the axes they share.
+pub fn points<'a>(input: &Input<'a>, child: &'a Build) -> impl Iterator<Item = &'a Build> + use<'a> {
+    let config = input.config;
+    child
+        .parents
+        .iter()
+        .filter_map(move |parent| config.builds.iter().find(|build| build.image == parent.image && agrees(build, child)))
+}
+
+fn agrees(parent: &Build, child: &Build) -> bool {
+    parent.axes.iter().all(|(axis, value)| child.axes.iter().all(|(other, theirs)| axis != other || value == theirs))
+}
+
+/// Parents before children; else as they come.
+pub fn order<'t, 'a>(input: &Input<'a>, taken: &'t [Taken<'a>]) -> Result<Vec<&'t Taken<'a>>> {
+    let mut waiting: Vec<&Taken<'a>> = taken.iter().collect();
+    let mut placed: BTreeSet<&str> = BTreeSet::new();
+    let ids: BTreeSet<&str> = taken.iter().map(|one| one.build.id.as_str()).collect();
+    let mut ordered = Vec::with_capacity(taken.len());
+    while !waiting.is_empty() {
+        let before = waiting.len();
+        waiting.retain(|one| {
+            let ready = points(input, one.build).all(|p| !ids.contains(p.id.as_str()) || placed.contains(p.id.as_str()));
+            if ready {
+                placed.insert(&one.build.id);
+                ordered.push(*one);
+            }
+            !ready
+        });
+        if waiting.len() == before {
+            let names: Vec<&str> = waiting.iter().map(|one| one.build.id.as_str()).collect();
+            return Err(Fault::usage(format!("parents form a cycle: {}", names.join(", "))).into());
+        }
+    }
+    Ok(ordered)
+}
+
+/// Each declared parent with what its FROM gets; checks that declarations and FROM lines agree.
+pub fn resolve(input: &Input<'_>, child: &Build, in_plan: &BTreeSet<&str>) -> Result<Vec<Resolved>> {
+    let Some(dockerfile) = input.facts.dockerfile(child) else { return Ok(Vec::new()) };
+    let mut resolved = Vec::new();
+    for (parent, build) in child.parents.iter().zip(points(input, child)) {
+        let names: Vec<&String> = dockerfile.images.iter().filter(|image| means(input, image, build)).collect();
+        if names.is_empty() {
+            let repository = with_registry(input.config, &build.repository);
+            let message = format!("{}: parent = \"{}\", but {} has no FROM of it", child.id, parent.image, child.dockerfile);
+            return Err(Fault::usage(message).hint(format!("write `FROM {}` or `FROM {repository}`", build.image)).into());
+        }
+        let is = if in_plan.contains(build.id.as_str()) {
+            format!("build:{}", build.id)
+        } else {
+            published(input, child, parent, build)?
+        };
+        resolved.extend(names.into_iter().map(|name| Resolved { name: name.clone(), is: is.clone() }));
+    }
+    undeclared(input, child, &dockerfile.images)?;
+    Ok(resolved)
+}
+
+fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -> Result<String> {
+    if input.config.registry.is_empty() {
+        let message =
+            format!("base image {} of {} is not built in this run, and there is no registry to take it from", build.id, child.id);
+        return Err(Fault::usage(message)
+            .hint(format!("run `cargo xtask ci-build --mode test --only image={}`", build.image))
+            .into());
+    }
+    Ok(format!("{}:{}", with_registry(input.config, &build.repository), parent.tag))
+}
+
+/// Whether the text of a FROM is this image: `base`, `slipway/base[:tag]` or `ghcr.io/slipway/base[:tag]`.
+fn means(input: &Input<'_>, image: &str, build: &Build) -> bool {
+    let name = repository_of(image);
+    name == build.image || is_repository(input, name, build)
+}
+
+/// A reference without tag and digest.
+fn repository_of(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image);
+    name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name)
+}
+
+fn is_repository(input: &Input<'_>, name: &str, build: &Build) -> bool {
+    (build.repository.contains('/') && name == build.repository)
+        || (!input.config.registry.is_empty() && name == with_registry(input.config, &build.repository))
+}
+
+/// A FROM of one of our own repositories must be declared, or it would silently be a stale one.
+fn undeclared(input: &Input<'_>, child: &Build, images: &[String]) -> Result<()> {
+    let declared: Vec<&Build> = points(input, child).collect();
+    for image in images {
+        let own = input
+            .repositories
+            .get(repository_of(image))
+            .filter(|build| build.image != child.image && build.repository.contains('/'));
+        if let Some(own) = own.filter(|own| !declared.iter().any(|parent| parent.id == own.id)) {
+            let message = format!(
+                "{}: {} is made FROM {image}, which is the image {} of this repository",
+                child.id, child.dockerfile, own.image
+            );
+            return Err(Fault::usage(message)
+                .hint(format!("add `parent = \"{}\"` to [image.{}]", own.image, child.image))
+                .into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! From configuration, event and facts to the plan: who is in, and everything that will be done for each build.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use anyhow::Result;
+
+use super::{Action, Build, How, Plan, PushStage, Skipped, TestStage, cache, checks, key, labels, parents, select, tags};
+use crate::config::{self, Config, FreshWhen, Gate, condition::Condition};
+use crate::deps;
+use crate::error::Fault;
+use crate::event::Event;
+use crate::facts::Facts;
+use crate::version::Version;
+
+/// Everything the parts of the planner share.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    pub config: &'a Config,
+    pub event: &'a Event,
+    pub facts: &'a Facts,
+    pub version: Option<&'a Version>,
+    /// Repository, with and without the registry → a build of it.
+    pub repositories: &'a HashMap<String, &'a config::Build>,
+}
+
+/// Decides the whole run.
+///
+/// # Errors
+/// Usage faults: a tag that differs from the version file, a tag that cannot be filled, a parent without its
+/// FROM, `only` that selects nothing (the error lists what there is), a registry that is needed and not set.
+pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -> Result<Plan> {
+    let version = version(config, event)?;
+    let names = |build: &'_ config::Build| [build.repository.clone(), with_registry(config, &build.repository)];
+    let repositories = config.builds.iter().flat_map(|build| names(build).map(|name| (name, build))).collect();
+    let input = Input { config, event, facts, version: version.as_ref(), repositories: &repositories };
+    let selection = select::select(&input, only)?;
+    let taken: BTreeSet<&str> = selection.taken.iter().map(|taken| taken.build.id.as_str()).collect();
+
+    // The clock is in the plan only where it decides something: else the same commit gives the same bytes.
+    let timed = |tag: &String| tag.contains("{timestamp}") || tag.contains("{date}");
+    let needs_time = selection.taken.iter().any(|taken| taken.policy.tags.iter().any(timed));
+    let mut builds = Vec::with_capacity(taken.len());
+    let mut keys = BTreeMap::new();
+    let mut warnings = Vec::new();
+    for taken_build in parents::order(&input, &selection.taken)? {
+        let build = build(&input, taken_build, &taken, &mut keys, &mut warnings)?;
+        builds.push(build);
+    }
+    let publishes = builds.iter().any(|build| build.push.how != How::None);
+    if publishing_event(&input) && facts.dirty.is_some() && !builds.is_empty() {
+        warnings.push("the working tree has changes that are not committed: nothing is published".into());
+    }
+    if config.cache.is_none() && !matches!(event, Event::Local) && !builds.is_empty() {
+        warnings.push("no [cache]: builds on a new machine start cold".into());
+    }
+    warnings.sort();
+    warnings.dedup();
+    Ok(Plan {
+        schema: 1,
+        commit: facts.commit.clone(),
+        created: facts.commit_time.clone(),
+        source: facts.source.clone(),
+        event: event.clone(),
+        version: version.as_ref().map(|version| version.text.clone()),
+        timestamp: needs_time.then(|| tags::timestamp(&facts.now)),
+        publishes,
+        has_work: !builds.is_empty(),
+        checks: checks::checks(&input, &builds)?,
+        builds,
+        skipped: selection.skipped.into_iter().map(|(id, reason)| Skipped { id, reasons: vec![reason] }).collect(),
+        warnings,
+    })
+}
+
+/// The version of this run. A pushed tag must be what the version file says.
+fn version(config: &Config, event: &Event) -> Result<Option<Version>> {
+    let from_file = config.version_file.as_ref();
+    let Event::Tag { name } = event else { return Ok(from_file.map(|file| file.version.clone())) };
+    match from_file {
+        Some(file) if file.version.text != *name => {
+            let message = format!("the tag is {name}, but {} says {}", file.path, file.version.text);
+            let hint =
+                format!("write {name} into {}, commit, and tag that commit; or push the tag {}", file.path, file.version.text);
+            Err(Fault::usage(message).hint(hint).into())
+        }
+        Some(file) => Ok(Some(file.version.clone())),
+        None => match Version::parse(name) {
+            Ok(version) => Ok(Some(version)),
+            Err(error) => Err(Fault::usage(format!("the tag {name} is not a version: {error}")).into()),
+        },
+    }
+}
+
+/// Whether this event may publish at all, for images that may be published.
+pub(super) fn publishing_event(input: &Input<'_>) -> bool {
+    match input.event {
+        Event::Local | Event::PullRequest { .. } => false,
+        Event::Branch { .. } | Event::Tag { .. } | Event::Schedule { .. } => true,
+        // "Try the pipeline without a pull request": on another branch a manual run only tests.
+        Event::Manual { branch, .. } => branch.as_ref().is_none_or(|branch| *branch == input.facts.default_branch),
+    }
+}
+
+/// The full name of a repository or cache reference: the registry is put in front, where there is one.
+pub(super) fn with_registry(config: &Config, name: &str) -> String {
+    if config.registry.is_empty() { name.to_owned() } else { format!("{}/{name}", config.registry) }
+}
+
+fn build(
+    input: &Input<'_>,
+    taken: &select::Taken<'_>,
+    all: &BTreeSet<&str>,
+    keys: &mut BTreeMap<String, String>,
+    warnings: &mut Vec<String>,
+) -> Result<Build> {
+    let select::Taken { build, policy, .. } = taken;
+    let mut reasons = taken.reasons.clone();
+    let repository = with_registry(input.config, &build.repository);
+    let dockerfile = input.facts.dockerfile(build);
+    let (dependencies_changed, why) = deps::changed_for(build, dockerfile, &input.facts.since_release);
+    let fresh = match policy.fresh {
+        _ if matches!(input.event, Event::Manual { rebuild: true, .. }) => Some("fresh: a rebuild was asked for".to_owned()),
+        FreshWhen::Always => Some("fresh: the event says so".into()),
+        FreshWhen::DependenciesChanged if dependencies_changed => Some(format!("fresh: {why}")),
+        FreshWhen::BasesChanged => Some("fresh: whether bases changed is not known".into()),
+        FreshWhen::Never | FreshWhen::DependenciesChanged => None,
+    };
+    let is_fresh = fresh.is_some();
+    reasons.extend(fresh);
+    if build.tests.is_empty() {
+        reasons.push("no tests".into());
+    }
+
+    let tags = tags::tags(input, build, policy, &repository)?;
+    reasons.extend(tags.held_back.iter().cloned());
+    let publishes =
+        publishing_event(input) && build.publish && !build.local_only && input.facts.dirty.is_none() && !tags.is_empty();
+    if publishes && input.config.registry.is_empty() {
+        return Err(no_registry(input.config, &build.id));
+    }
+    let cache = cache::entries(input, build, policy, &cache::Stage { publishes, fresh: is_fresh, dependencies_changed });
+    let platforms = platforms(input, build, policy);
+    let parents = parents::resolve(input, build, all)?;
+    let args = tags::fill_all(input, build, &build.args)?;
+    let inputs = key::Inputs { input, build, args: &args, platforms: &platforms, parents: &parents, keys };
+    let key = key::key(&inputs);
+    keys.insert(build.id.clone(), key.clone());
+    let candidates = with_registry(input.config, &build.candidates);
+    let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
+    let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build, &key)[..12]));
+    if tags.is_empty() && publishing_event(input) && build.publish {
+        warnings.push(format!("{}: `tags = []`: built and tested, not published", build.id));
+    }
+    let how = match input.config.release.gate {
+        _ if !publishes => How::None,
+        Gate::Promote => How::Promote,
+        Gate::Rebuild => How::Rebuild,
+    };
+    let load = tags.load(&repository, input.event);
+    let (once, moving) = if publishes { (tags.once, tags.moving) } else { (Vec::new(), Vec::new()) };
+    Ok(Build {
+        id: build.id.clone(),
+        image: build.image.clone(),
+        variant: build.variant.clone(),
+        axes: build.axes.clone(),
+        dockerfile: build.dockerfile.to_string(),
+        context: build.context.to_string(),
+        target: build.target.clone(),
+        args,
+        labels: labels::labels(input, build, &key)?,
+        secrets: build.secrets.iter().map(|(id, secret)| (id.clone(), secret.clone())).collect(),
+        timeout: build.timeout.as_secs(),
+        action: Action::Build,
+        parents: parents.iter().map(|parent| (parent.name.clone(), parent.is.clone())).collect(),
+        test: TestStage { fresh: is_fresh, load, candidate, mark, cache_from: cache.from, cache_to: cache.to },
+        push: PushStage { how, cache_from: cache.push_from, tags: once, moving, replace: publishes && policy.replace },
+        tests: build.tests.clone(),
+        platforms,
+        repository,
+        key,
+        reasons,
+    })
+}
+
+fn platforms(input: &Input<'_>, build: &config::Build, policy: &config::Policy) -> Vec<String> {
+    let all = policy.platforms.as_ref().unwrap_or(&build.platforms);
+    let own = &input.facts.host_platform;
+    if *input.event == Event::Local && policy.platforms.is_none() && all.contains(own) { vec![own.clone()] } else { all.clone() }
+}
+
+fn no_registry(config: &Config, id: &str) -> anyhow::Error {
+    let fault = match &config.registry_unset {
+        Some(name) => Fault::not_ready(format!("cannot publish {id}: ${{{name}}} is not set")).hint(format!("export {name}=…")),
+        None => {
+            Fault::usage(format!("cannot publish {id}: {} names no registry", config.file)).hint("add `registry = \"ghcr.io\"`")
+        }
+    };
+    fault.into()
+}

@@ -1,0 +1,134 @@
+//! A plan as text for people, as outputs for GitHub Actions, and as a Mermaid graph.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{Build, How, Plan};
+
+/// GitHub starts at most 256 jobs for a matrix.
+const LEGS: usize = 256;
+
+/// What would happen and why, for a person.
+pub fn text(plan: &Plan) -> String {
+    let mut out = String::new();
+    let event = serde_json::to_string(&plan.event).unwrap_or_default();
+    let mut line = |text: String| {
+        let _infallible = writeln!(out, "{text}");
+    };
+    line(format!("event {event}, version {}, commit {}", or_dash(&plan.version), or_dash(&plan.commit)));
+    for build in &plan.builds {
+        line(format!("\n{}  {}  {}", build.id, build.dockerfile, build.platforms.join(" ")));
+        for reason in &build.reasons {
+            line(format!("  because     {reason}"));
+        }
+        for (name, is) in &build.parents {
+            line(format!("  from        {name} = {is}"));
+        }
+        for entry in &build.test.cache_from {
+            line(format!("  reads       {entry}"));
+        }
+        for entry in &build.test.cache_to {
+            line(format!("  writes      {entry}"));
+        }
+        for name in &build.test.load {
+            line(format!("  loads as    {name}"));
+        }
+        if let Some(candidate) = &build.test.candidate {
+            line(format!("  candidate   {candidate}"));
+        }
+        for tag in &build.push.tags {
+            line(format!("  publishes   {tag}{}", if build.push.replace { " (may be replaced)" } else { "" }));
+        }
+        for tag in &build.push.moving {
+            line(format!("  moves       {tag}"));
+        }
+    }
+    if !plan.skipped.is_empty() {
+        line("\nskipped".into());
+    }
+    for skipped in &plan.skipped {
+        line(format!("  {}: {}", skipped.id, skipped.reasons.join("; ")));
+    }
+    for warning in &plan.warnings {
+        line(format!("warning: {warning}"));
+    }
+    let published = plan.builds.iter().filter(|build| build.push.how != How::None).count();
+    line(format!(
+        "\n{} builds, {published} published, {} skipped, {} checks",
+        plan.builds.len(),
+        plan.skipped.len(),
+        plan.checks.len()
+    ));
+    out.truncate(out.trim_end().len());
+    out
+}
+
+fn or_dash(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or("-")
+}
+
+/// Outputs for `$GITHUB_OUTPUT`: `matrix`, `has_work`, `version`, `rebuild`, one `name=value` a line.
+pub fn github(plan: &Plan) -> String {
+    let legs: Vec<Value> = legs(plan).into_iter().map(leg).collect();
+    let rebuild = plan.builds.iter().any(|build| build.test.fresh);
+    let matrix = json!({ "include": legs });
+    let version = plan.version.as_deref().unwrap_or_default();
+    format!("matrix={matrix}\nhas_work={}\nversion={version}\nrebuild={rebuild}\npublishes={}", plan.has_work, plan.publishes)
+}
+
+/// Units, several in a leg where there are more than GitHub starts jobs.
+fn legs(plan: &Plan) -> Vec<Vec<&Build>> {
+    let units = units(plan);
+    let size = units.len().div_ceil(LEGS).max(1);
+    units.chunks(size).map(|units| units.concat()).collect()
+}
+
+fn leg(builds: Vec<&Build>) -> Value {
+    let mut leg = serde_json::Map::new();
+    leg.insert("id".into(), json!(builds.iter().map(|build| build.id.as_str()).collect::<Vec<_>>().join("+")));
+    // The axes name the leg's artifacts; they are the leg's only where it has one build.
+    if let [build] = builds.as_slice() {
+        leg.extend(build.axes.iter().map(|(axis, value)| (axis.clone(), json!(value))));
+    }
+    let only: Vec<String> = builds.iter().map(|build| format!("--only id={}", build.id)).collect();
+    leg.insert("only".into(), json!(only.join(" ")));
+    Value::Object(leg)
+}
+
+/// Connected components of the parent graph, in the order of their first build.
+pub fn units(plan: &Plan) -> Vec<Vec<&Build>> {
+    let at: BTreeMap<&str, usize> = plan.builds.iter().enumerate().map(|(at, build)| (build.id.as_str(), at)).collect();
+    let mut unit: Vec<usize> = (0..plan.builds.len()).collect();
+    for (child, build) in plan.builds.iter().enumerate() {
+        for parent in build.parents.iter().filter_map(|(_, is)| at.get(is.strip_prefix("build:")?)) {
+            let (old, new) = (unit[child].max(unit[*parent]), unit[child].min(unit[*parent]));
+            if old != new {
+                unit.iter_mut().filter(|unit| **unit == old).for_each(|unit| *unit = new);
+            }
+        }
+    }
+    let mut units: BTreeMap<usize, Vec<&Build>> = BTreeMap::new();
+    for (at, build) in plan.builds.iter().enumerate() {
+        units.entry(unit[at]).or_default().push(build);
+    }
+    units.into_values().collect()
+}
+
+/// Builds and what they are made from, as a Mermaid flowchart.
+pub fn mermaid(plan: &Plan) -> String {
+    let mut out = String::from("flowchart LR");
+    let node = |id: &str| format!("n_{}", id.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+    for build in &plan.builds {
+        let _infallible = write!(out, "\n  {}[\"{}\"]", node(&build.id), build.id);
+        for (_, is) in &build.parents {
+            let id = is.strip_prefix("build:").unwrap_or(is);
+            let _infallible = write!(out, "\n  {}[\"{id}\"] --> {}", node(id), node(&build.id));
+        }
+        for tag in build.push.tags.iter().chain(&build.push.moving) {
+            let _infallible = write!(out, "\n  {} --> {}([\"{tag}\"])", node(&build.id), node(tag));
+        }
+    }
+    out
+}

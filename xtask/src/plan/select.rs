@@ -1,0 +1,218 @@
+//! Which builds an event takes, with the reason for each, taken or not.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use camino::Utf8Path;
+
+use super::planner::Input;
+use crate::config::condition::{Condition, Subject, selects};
+use crate::config::{Build, EventKey, Policy};
+use crate::error::Fault;
+use crate::event::Event;
+use crate::facts::{Changed, dockerfile};
+use crate::glob;
+
+/// A build that is in, with what its event does for it.
+pub struct Taken<'a> {
+    pub build: &'a Build,
+    pub policy: &'a Policy,
+    pub reasons: Vec<String>,
+}
+
+pub struct Selection<'a> {
+    pub taken: Vec<Taken<'a>>,
+    /// (id, reason)
+    pub skipped: Vec<(String, String)>,
+}
+
+/// Files whose change may change every image: the tool, its toolchain, the pipeline.
+const EVERYTHING: [&str; 7] =
+    ["xtask/**", "Cargo.toml", "Cargo.lock", ".cargo/**", "rust-toolchain*", ".github/workflows/**", ".github/actions/**"];
+
+pub fn select<'a>(input: &Input<'a>, only: &[Condition]) -> Result<Selection<'a>> {
+    let mut taken: BTreeMap<&str, Taken<'a>> = BTreeMap::new();
+    let mut skipped: BTreeMap<&str, String> = BTreeMap::new();
+    for build in &input.config.builds {
+        match verdict(input, build) {
+            Ok((policy, reasons)) => drop(taken.insert(&build.id, Taken { build, policy, reasons })),
+            Err(reason) => drop(skipped.insert(&build.id, reason)),
+        }
+    }
+    follow_parents(input, &mut taken, &mut skipped);
+    if !only.is_empty() {
+        narrow(input, only, &mut taken, &mut skipped)?;
+    }
+    // In the order of the configuration, which is that of the axes.
+    let mut selection = Selection { taken: Vec::new(), skipped: Vec::new() };
+    for build in &input.config.builds {
+        if let Some(one) = taken.remove(build.id.as_str()) {
+            selection.taken.push(one);
+        } else if let Some(reason) = skipped.remove(build.id.as_str()) {
+            selection.skipped.push((build.id.clone(), reason));
+        }
+    }
+    Ok(selection)
+}
+
+fn verdict<'a>(input: &Input<'a>, build: &'a Build) -> Result<(&'a Policy, Vec<String>), String> {
+    let policy = policy_of(input.event, build)?;
+    if !policy.only.is_empty() && !selects(&policy.only, &subject(input, build)) {
+        return Err(format!("`only` of {} leaves it out", name_of(&policy.event)));
+    }
+    match input.event {
+        Event::PullRequest { .. } | Event::Branch { .. } => Ok((policy, vec![changed(input, build, policy)?])),
+        Event::Local => Ok((policy, vec!["a local run takes everything".into()])),
+        Event::Tag { .. } => Ok((policy, vec!["a tag takes everything".into()])),
+        Event::Schedule { .. } => Ok((policy, vec!["a scheduled run takes everything".into()])),
+        Event::Manual { .. } => Ok((policy, vec!["a manual run takes everything".into()])),
+    }
+}
+
+fn subject<'a>(input: &Input<'a>, build: &'a Build) -> Subject<'a> {
+    Subject { image: &build.image, id: &build.id, point: &build.axes, axes: &input.config.axes }
+}
+
+/// `on.branch.main` as it stands in the file.
+fn name_of(event: &EventKey) -> String {
+    match event {
+        EventKey::PullRequest => "on.pull-request".into(),
+        EventKey::Branch(name) => format!("on.branch.{name}"),
+        EventKey::Tag => "on.tag".into(),
+        EventKey::Schedule => "on.schedule".into(),
+        EventKey::Manual => "on.manual".into(),
+        EventKey::Local => "on.local".into(),
+    }
+}
+
+/// The policy that an event has for a build, or why it has none.
+fn policy_of<'a>(event: &Event, build: &'a Build) -> Result<&'a Policy, String> {
+    let find = |key: EventKey| {
+        let found = build.on.iter().find(|policy| policy.event == key);
+        found.ok_or_else(|| format!("{} is not for this image", name_of(&key)))
+    };
+    match event {
+        Event::Local => find(EventKey::Local),
+        Event::Schedule { .. } => find(EventKey::Schedule),
+        Event::Manual { .. } => find(EventKey::Manual),
+        Event::PullRequest { base, .. } => {
+            let policy = find(EventKey::PullRequest)?;
+            match base {
+                Some(base) if !policy.branches.is_empty() && !glob::matches_any(&policy.branches, base) => {
+                    Err(format!("on.pull-request is for {} only, this one goes into {base}", policy.branches.join(", ")))
+                }
+                _ => Ok(policy),
+            }
+        }
+        Event::Tag { name } => {
+            let policy = find(EventKey::Tag)?;
+            if glob::matches_any(&policy.matches, name) {
+                return Ok(policy);
+            }
+            Err(format!("on.tag is for {} only", policy.matches.join(", ")))
+        }
+        Event::Branch { name } => {
+            let branches = || build.on.iter().filter(|policy| matches!(policy.event, EventKey::Branch(_)));
+            let exact = branches().find(|policy| policy.matches.contains(name));
+            let found = exact.or_else(|| branches().find(|policy| glob::matches_any(&policy.matches, name)));
+            found.ok_or_else(|| format!("no on.branch is for {name}"))
+        }
+    }
+}
+
+/// Why the changed files take this build, or why they do not.
+fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, String> {
+    let files = match &input.facts.changed {
+        Changed::Unknown(why) => return Ok(format!("what changed is not known ({why}), so everything is built")),
+        Changed::Files(files) => files,
+    };
+    let everything = |file: &Utf8Path| glob::matches_any(&EVERYTHING, file.as_str()) || file == input.config.file;
+    if let Some(file) = files.iter().find(|file| everything(file)) {
+        return Ok(format!("{file} changed, which selects every build"));
+    }
+    let matches: Box<dyn Fn(&Utf8Path) -> bool> = match (&policy.paths, &policy.paths_ignore) {
+        (None, None) => Box::new(|file| made_of(input, build, file)),
+        (paths, ignore) => Box::new(move |file| {
+            paths.as_ref().is_none_or(|paths| glob::matches_any(paths, file.as_str()))
+                && !ignore.as_ref().is_some_and(|ignore| glob::matches_any(ignore, file.as_str()))
+        }),
+    };
+    match files.iter().find(|file| matches(file)) {
+        Some(file) => Ok(format!("{file} changed")),
+        None if policy.paths.is_some() || policy.paths_ignore.is_some() => {
+            Err(format!("no changed file is in the paths of {}", name_of(&policy.event)))
+        }
+        None => Err("nothing that it is made of changed".into()),
+    }
+}
+
+/// Whether a file goes into the image or its test.
+fn made_of(input: &Input<'_>, build: &Build, file: &Utf8Path) -> bool {
+    let is_or_under = |path: &Utf8Path| path == "." || file.starts_with(path);
+    if file == build.dockerfile || Some(file) == build.template.as_deref() {
+        return true;
+    }
+    if input.config.version_file.as_ref().is_some_and(|version| version.path == file) {
+        return true;
+    }
+    if build.tests.iter().flat_map(|test| &test.mounts).any(|(path, _)| is_or_under(path)) {
+        return true;
+    }
+    dockerfile::takes(&build.context, input.facts.dockerfile(build), file)
+}
+
+/// A child is in whenever its parent is built and the event has a policy for the child.
+fn follow_parents<'a>(input: &Input<'a>, taken: &mut BTreeMap<&'a str, Taken<'a>>, skipped: &mut BTreeMap<&'a str, String>) {
+    loop {
+        let mut followers = Vec::new();
+        for build in input.config.builds.iter().filter(|build| skipped.contains_key(build.id.as_str())) {
+            let parent = super::parents::points(input, build).find(|parent| taken.contains_key(parent.id.as_str()));
+            if let (Some(parent), Ok(policy)) = (parent, policy_of(input.event, build)) {
+                followers.push(Taken { build, policy, reasons: vec![format!("its parent {} is built", parent.id)] });
+            }
+        }
+        if followers.is_empty() {
+            return;
+        }
+        for follower in followers {
+            skipped.remove(follower.build.id.as_str());
+            taken.insert(&follower.build.id, follower);
+        }
+    }
+}
+
+/// `--only`: what it selects, and the parents of that which this event builds anyway.
+fn narrow<'a>(
+    input: &Input<'a>,
+    only: &[Condition],
+    taken: &mut BTreeMap<&'a str, Taken<'a>>,
+    skipped: &mut BTreeMap<&'a str, String>,
+) -> Result<()> {
+    let wanted: Vec<&Build> = input.config.builds.iter().filter(|build| selects(only, &subject(input, build))).collect();
+    if wanted.is_empty() {
+        let ids: Vec<&str> = input.config.builds.iter().map(|build| build.id.as_str()).collect();
+        return Err(Fault::usage("--only selects nothing").hint(format!("there are {}", shorten(&ids))).into());
+    }
+    let mut keep: Vec<&Build> = wanted;
+    let mut at = 0;
+    while at < keep.len() {
+        keep.extend(super::parents::points(input, keep[at]).filter(|parent| taken.contains_key(parent.id.as_str())));
+        at += 1;
+    }
+    taken.retain(|id, _| {
+        let kept = keep.iter().any(|build| build.id == *id);
+        if !kept {
+            skipped.insert(id, "--only leaves it out".into());
+        }
+        kept
+    });
+    Ok(())
+}
+
+/// The first 20 names and how many more there are.
+pub fn shorten(names: &[&str]) -> String {
+    match names.len() {
+        0..=20 => names.join(", "),
+        more => format!("{} and {} more", names[..20].join(", "), more - 20),
+    }
+}

@@ -1,0 +1,168 @@
+//! Tags: placeholders filled from the event, written-once and moving ones kept apart.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::planner::Input;
+use crate::config::{Build, Policy, placeholder};
+use crate::error::Fault;
+use crate::event::Event;
+
+/// A tag whose text has one of these is written once.
+const ONCE: [&str; 5] = ["{version}", "{semver}", "{sha}", "{sha7}", "{timestamp}"];
+
+/// Full references, in the order in which they are written.
+#[derive(Debug, Default)]
+pub struct Tags {
+    pub once: Vec<String>,
+    /// `latest` last.
+    pub moving: Vec<String>,
+    /// Why a moving tag of the policy is not in `moving`.
+    pub held_back: Vec<String>,
+}
+
+impl Tags {
+    pub fn is_empty(&self) -> bool {
+        self.once.is_empty() && self.moving.is_empty()
+    }
+
+    /// Local names of the loaded image; the event's kind where the policy has no tags.
+    pub fn load(&self, repository: &str, event: &Event) -> Vec<String> {
+        if !self.is_empty() {
+            return self.once.iter().chain(&self.moving).cloned().collect();
+        }
+        let kind = match event {
+            Event::PullRequest { .. } => "merge-queue",
+            Event::Branch { .. } => "branch",
+            Event::Tag { .. } => "tag",
+            Event::Schedule { .. } => "schedule",
+            Event::Manual { .. } => "manual",
+            Event::Local => "local",
+        };
+        vec![format!("{repository}:{kind}")]
+    }
+}
+
+pub fn tags(input: &Input<'_>, build: &Build, policy: &Policy, repository: &str) -> Result<Tags> {
+    let mut tags = Tags::default();
+    let is_prerelease = input.version.is_some_and(|version| version.is_prerelease());
+    let is_release = matches!(input.event, Event::Tag { .. })
+        || policy.tags.iter().any(|tag| tag.contains("{version}") || tag.contains("{semver}"));
+    let holds = is_prerelease && is_release && !input.config.release.prereleases_move_tags;
+    for template in &policy.tags {
+        if template.contains("{number}") && matches!(input.event, Event::PullRequest { number: None, .. }) {
+            continue; // a merge queue has no number
+        }
+        let tag = fill(input, build, template)?;
+        check(&tag, template, &build.id)?;
+        let reference = format!("{repository}:{tag}");
+        let once = ONCE.iter().any(|placeholder| template.contains(placeholder));
+        if once {
+            tags.once.push(reference);
+        } else if holds {
+            let version = input.version.map(|version| version.text.as_str()).unwrap_or_default();
+            tags.held_back.push(format!("{tag} stays where it is: {version} is a pre-release"));
+        } else {
+            tags.moving.push(reference);
+        }
+    }
+    let latest = format!("{repository}:latest");
+    tags.moving.sort_by_key(|reference| *reference == latest);
+    dedup(&mut tags.once);
+    dedup(&mut tags.moving);
+    tags.moving.retain(|reference| !tags.once.contains(reference));
+    Ok(tags)
+}
+
+/// Fills the event's placeholders in every value.
+pub fn fill_all(input: &Input<'_>, build: &Build, values: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
+    values.iter().map(|(name, value)| Ok((name.clone(), fill(input, build, value)?))).collect()
+}
+
+fn fill(input: &Input<'_>, build: &Build, template: &str) -> Result<String> {
+    let filled = placeholder::fill(template, |name| value(input, name));
+    filled.map_err(|error| Fault::usage(format!("cannot fill \"{template}\" of {}: {error}", build.id)).into())
+}
+
+/// What a placeholder of the event stands for; `None`: it has no value in this event.
+fn value(input: &Input<'_>, name: &str) -> Option<String> {
+    let Input { facts, version, event, .. } = input;
+    let number = |at: usize| version.map(|version| [version.major(), version.minor(), version.patch()][at].to_string());
+    match name {
+        "sha" => facts.commit.clone(),
+        "sha7" => facts.commit.as_ref().map(|sha| sha.chars().take(7).collect()),
+        "timestamp" => Some(timestamp(&facts.now)),
+        "date" => Some(timestamp(&facts.now).chars().take(8).collect()),
+        "version" => version.map(|version| version.text.clone()),
+        "semver" => version.map(|version| version.semver_text().to_owned()),
+        "major" => number(0),
+        "minor" => number(1),
+        "patch" => number(2),
+        "number" => match event {
+            Event::PullRequest { number, .. } => number.map(|number| number.to_string()),
+            _ => None,
+        },
+        "branch" => branch(input).map(|branch| as_tag(&branch)),
+        _ => None,
+    }
+}
+
+fn branch(input: &Input<'_>) -> Option<String> {
+    match input.event {
+        Event::Branch { name } => Some(name.clone()),
+        Event::Schedule { branch } | Event::Manual { branch, .. } => {
+            Some(branch.clone().unwrap_or_else(|| input.facts.default_branch.clone()))
+        }
+        Event::Local | Event::PullRequest { .. } => input.facts.branch.clone(),
+        Event::Tag { .. } => None,
+    }
+}
+
+/// A branch's name as a tag: what a tag may not contain becomes `-`.
+///
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests>
+fn as_tag(name: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let text: String = name.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    text.trim_start_matches(['.', '-']).chars().take(100).collect()
+}
+
+/// `2026-11-21T09:22:00Z` → `20261121-092200`.
+pub fn timestamp(now: &str) -> String {
+    let digits: String = now.chars().filter(char::is_ascii_digit).take(14).collect();
+    let (day, time) = digits.split_at(digits.len().min(8));
+    format!("{day}-{time}")
+}
+
+fn check(tag: &str, template: &str, id: &str) -> Result<()> {
+    let first = tag.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    let rest = tag.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    if first && rest && tag.len() <= 128 {
+        return Ok(());
+    }
+    let hint = "a tag is 1 to 128 of a-z A-Z 0-9 _ . - and does not start with . or -";
+    Err(Fault::usage(format!("\"{template}\" of {id} gives \"{tag}\", which is not a tag")).hint(hint).into())
+}
+
+fn dedup(references: &mut Vec<String>) {
+    let mut seen = std::collections::BTreeSet::new();
+    references.retain(|reference| seen.insert(reference.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_become_tags() {
+        for (branch, tag) in [("main", "main"), ("feature/x", "feature-x"), ("-a b", "a-b"), ("ünï", "n-")] {
+            assert_eq!(as_tag(branch), tag);
+        }
+    }
+
+    #[test]
+    fn timestamps_are_digits() {
+        assert_eq!(timestamp("2026-11-21T09:22:00Z"), "20261121-092200");
+    }
+}

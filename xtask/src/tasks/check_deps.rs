@@ -1,0 +1,36 @@
+//! `check-deps`: whether files that name dependencies changed: `true` or `false` on stdout, reasons on stderr.
+
+use anyhow::Result;
+
+use crate::config::condition::{Subject, selects};
+use crate::context::Context;
+use crate::error::Fault;
+use crate::{deps, report};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+pub fn run(context: &Context, _args: &Args) -> Result<()> {
+    let config = context.config()?;
+    let only = context.only()?;
+    let facts = context.facts(&context.recorded()?)?;
+    let subject = |build| -> Subject<'_> {
+        let build: &crate::config::Build = build;
+        Subject { image: &build.image, id: &build.id, point: &build.axes, axes: &config.axes }
+    };
+    let builds: Vec<_> = config.builds.iter().filter(|build| selects(&only, &subject(build))).collect();
+    if builds.is_empty() {
+        return Err(Fault::usage("--only selects nothing").hint("run `cargo xtask plan` to see what there is").into());
+    }
+    let verdicts = builds.iter().map(|build| deps::changed_for(build, facts.dockerfile(build), &facts.since_release));
+    let (mut changed, mut reasons) = (false, Vec::new());
+    for (build_changed, reason) in verdicts {
+        changed |= build_changed;
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    reasons.iter().for_each(|reason| report::note(reason));
+    report::result(if changed { "true" } else { "false" });
+    Ok(())
+}

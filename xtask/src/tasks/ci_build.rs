@@ -1,0 +1,207 @@
+//! `ci-build`: build what the plan says, and load it for the tests.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+
+use crate::build::outcome::{Ending, Results};
+use crate::build::store::{self, Image, Store};
+use crate::build::{self, health, lock};
+use crate::context::Context;
+use crate::error::Fault;
+use crate::exec::Runner;
+use crate::parallel;
+use crate::plan::{self, Build, Plan};
+use crate::progress::display::Display;
+use crate::publish::stage;
+use crate::registry::{self, Live};
+use crate::{candidate, docker, report, template};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// test: build and load for testing; push: publish what was tested.
+    #[arg(long, value_enum)]
+    mode: Mode,
+    /// End everything at the first failure instead of building the rest.
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    Test,
+    Push,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let plan = context.plan()?;
+    let _lock = lock::take(&context.repo.join(build::FOLDER))?;
+    match args.mode {
+        Mode::Test => test(context, args, plan),
+        Mode::Push => push(context, &plan),
+    }
+}
+
+/// The push stage: the gate, then the written-once tags of all builds, or of none.
+fn push(context: &Context, plan: &Plan) -> Result<()> {
+    super::release::refuse_a_part(context, plan)?;
+    if let Some(why) = stage::nothing(plan) {
+        report::note(&format!("nothing to publish: {why}"));
+        return Ok(());
+    }
+    let lines = stage::push(&context.runner, &context.repo, plan)?;
+    if context.json {
+        report::result(&serde_json::to_string_pretty(&lines)?);
+    } else if !lines.is_empty() {
+        report::result(&stage::table(&lines));
+    }
+    if lines.iter().all(|line| line.outcome == "unchanged") {
+        report::note(&format!("nothing to do: {} tags are published", lines.len()));
+    }
+    Ok(())
+}
+
+fn test(context: &Context, args: &Args, mut plan: Plan) -> Result<()> {
+    dockerfiles_are_current(context, &plan)?;
+    let folder = context.repo.join(build::FOLDER);
+    let registry = Live::new(&context.runner);
+    reuse(&mut plan, &registry)?;
+    let mut store = Store::read(&folder);
+    if store.engine_root.as_str().is_empty() {
+        store.engine_root = health::engine(&context.runner)?["DockerRootDir"].as_str().unwrap_or("/").into();
+    }
+    store.check_disk(&plan)?;
+
+    let started = Instant::now();
+    let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+    let display = Display::new(plan.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());
+    let job = build::Job {
+        runner: &context.runner,
+        repo: &context.repo,
+        builder: context.builder(),
+        plan: &plan,
+        display: &display,
+        jobs: context.jobs,
+        fail_fast: args.fail_fast,
+    };
+    let outcomes = build::run(&job);
+    display.clear();
+    let mut results = Results { schema: 1, seconds: 0.0, builds: outcomes? };
+    name(context, &plan, &results)?;
+    let runner = &context.runner;
+    candidate::receipts(&context.repo, &plan, &results.builds, &registry, |build| local(runner, build))?;
+    measure(context, &mut results, &mut store)?;
+    results.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    if results.builds.iter().any(|build| build.result != Ending::Skipped) {
+        store.write(&folder)?;
+        store::write(&folder, "builds.json", &serde_json::to_string_pretty(&results)?)?;
+        summary(context, &results)?;
+    }
+    print(context, &plan, &results)?;
+    verdict(&results)
+}
+
+/// What is built is what the template renders, not what somebody forgot to render again.
+fn dockerfiles_are_current(context: &Context, plan: &Plan) -> Result<()> {
+    let rendered = template::render_all(&context.repo, context.config()?)?;
+    let built = |path: &Utf8Path| plan.builds.iter().any(|build| build.dockerfile == path);
+    let differs = |path: &Utf8Path, text: &str| std::fs::read_to_string(context.repo.join(path)).ok().as_deref() != Some(text);
+    let stale = rendered.iter().filter(|(path, text)| built(path) && differs(path, text)).map(|(path, _)| path.as_str());
+    let stale: Vec<&str> = stale.collect();
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let fault = Fault::usage(format!("not what the template renders: {}", stale.join(", ")));
+    Err(fault.hint("run `cargo xtask gen-dockerfiles` and commit the result").into())
+}
+
+/// What passed its tests before is not built again.
+fn reuse(plan: &mut Plan, registry: &Live) -> Result<()> {
+    let before = candidate::tested_before(plan, registry)?;
+    if before.is_empty() {
+        return Ok(());
+    }
+    report::note(&format!("{} of {} builds were built and tested before", before.len(), plan.builds.len()));
+    let image = |build: &Build| Some((build.id.clone(), candidate::by_digest(build, before.get(&build.id)?)));
+    let images = plan.builds.iter().filter_map(image).collect();
+    plan::reuse(plan, &images);
+    Ok(())
+}
+
+/// What the engine says of an image that was only loaded.
+fn local(runner: &Runner, build: &Build) -> Result<Vec<registry::Image>> {
+    let Some(name) = build.test.load.first() else { return Ok(Vec::new()) };
+    let text = runner.read(&docker::inspect_image(name))?;
+    let image = serde_json::from_str(&text).context("cannot understand `docker image inspect`")?;
+    Ok(vec![registry::Image::from_config(&image)])
+}
+
+/// Further local names; bake has given the first. An engine that did not keep what was pushed fetches it.
+fn name(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
+    let runner = &context.runner;
+    let good = || results.builds.iter().filter(|build| build.result.is_good());
+    let pushed = |id: &str| plan.builds.iter().any(|build| build.id == id && build.pushes_candidate());
+    let built = good().filter(|build| build.digest.is_some() && pushed(&build.id));
+    let candidates: Vec<String> = built.filter_map(|build| build.names.first().cloned()).collect();
+    if !candidates.is_empty() {
+        let here = docker::images(&runner.output(&docker::inspect_images(&candidates))?.stdout);
+        let missing = candidates.iter().filter(|name| !here.iter().any(|image| image.is_called(name)));
+        let pulls = missing.map(|name| docker::pull(name)).collect();
+        parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
+    }
+    let tags = good()
+        .filter_map(|build| build.names.split_first())
+        .flat_map(|(first, more)| more.iter().map(move |name| docker::tag(first, name)));
+    parallel::map(context.jobs, tags.collect(), |cmd| runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(())
+}
+
+/// Fills in the sizes: from the store where the digest is known, else one question to the engine for all.
+fn measure(context: &Context, results: &mut Results, store: &mut Store) -> Result<()> {
+    let mut unknown = Vec::new();
+    for build in &mut results.builds {
+        if let Some(digest) = &build.digest {
+            build.size = store.size(&build.id, digest);
+            unknown.extend(build.names.first().filter(|_| build.size.is_none()).cloned());
+        }
+    }
+    let sizes = if unknown.is_empty() { String::new() } else { context.runner.output(&docker::inspect_images(&unknown))?.stdout };
+    let sizes = docker::images(&sizes);
+    for build in &mut results.builds {
+        let Some((digest, name)) = build.digest.clone().zip(build.names.first()) else { continue };
+        build.size = build.size.or_else(|| sizes.iter().find(|image| image.is_called(name)).map(|image| image.size));
+        if let Some(size) = build.size {
+            store.images.insert(build.id.clone(), Image { key: build.key.clone(), digest, size });
+        }
+    }
+    Ok(())
+}
+
+fn summary(context: &Context, results: &Results) -> Result<()> {
+    let Some(path) = context.env.get("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return Ok(()) };
+    let file = std::fs::File::options().append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(results.markdown().as_bytes()))
+        .with_context(|| format!("cannot write the summary {path}"))
+}
+
+fn print(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
+    if context.json {
+        report::result(&serde_json::to_string_pretty(results)?);
+    } else if results.builds.iter().any(|build| build.result != Ending::Skipped) {
+        report::result(&results.table());
+    }
+    for build in results.failed() {
+        report::error(&format!("\n{}", build.explain(&plan.event.flag())));
+    }
+    Ok(())
+}
+
+fn verdict(results: &Results) -> Result<()> {
+    let failed: Vec<&str> = results.failed().iter().map(|build| build.id.as_str()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::failed(format!("{} of {} builds failed: {}", failed.len(), results.builds.len(), failed.join(", "))).into())
+}

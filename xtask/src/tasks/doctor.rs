@@ -1,0 +1,187 @@
+//! `doctor`: every tool, the engine, the registry, the login and the disk, all at once, with a fix for each fault.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::cmd::Cmd;
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::Fault;
+use crate::{docker, facts, report, sandbox};
+
+/// Builds of a matrix need room for their layers and for what the engine unpacks.
+const DISK_GIB: u64 = 10;
+
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Ok,
+    /// Something that the main job does without.
+    Optional,
+    /// The main job cannot run.
+    Missing,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    what: &'static str,
+    state: State,
+    found: String,
+    /// "" where there is nothing to do.
+    fix: String,
+}
+
+impl Row {
+    fn ok(what: &'static str, found: impl Into<String>) -> Row {
+        Row { what, state: State::Ok, found: found.into(), fix: String::new() }
+    }
+
+    fn optional(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Row {
+        Row { what, state: State::Optional, found: found.into(), fix: fix.into() }
+    }
+
+    fn missing(what: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Row {
+        Row { what, state: State::Missing, found: found.into(), fix: fix.into() }
+    }
+}
+
+pub fn run(context: &Context, _args: &Args) -> Result<()> {
+    let mut rows = vec![git(context), config(context)];
+    rows.extend(engine(context));
+    if let Ok(config) = context.config() {
+        rows.extend([registry(config), login(context, config), emulation(config)]);
+    }
+    rows.extend(extras(context));
+    rows.push(disk(context));
+    if context.json {
+        report::result(&serde_json::to_string_pretty(&rows)?);
+    } else {
+        report::result(&table(&rows));
+    }
+    let missing: Vec<&str> = rows.iter().filter(|row| row.state == State::Missing).map(|row| row.what).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::not_ready(format!("`ci-build --mode test` cannot run on this machine: {}", missing.join(", "))).into())
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut cells = Vec::new();
+    for row in rows {
+        let mark = match row.state {
+            State::Ok => "ok",
+            State::Optional => "-",
+            State::Missing => "MISSING",
+        };
+        let fix = if row.fix.is_empty() { String::new() } else { format!("fix: {}", row.fix) };
+        cells.push(vec![mark.to_owned(), row.what.to_owned(), row.found.clone(), fix]);
+    }
+    report::table(&cells)
+}
+
+fn git(context: &Context) -> Row {
+    match context.runner.read(&Cmd::probe("git", "find git").arg("--version")) {
+        Ok(version) => Row::ok("git", version),
+        Err(_) => Row::missing("git", "not found", "install git"),
+    }
+}
+
+fn config(context: &Context) -> Row {
+    match context.config() {
+        Ok(config) => Row::ok("configuration", format!("{}, {} builds", config.file, config.builds.len())),
+        Err(error) => {
+            let first = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
+            Row::missing("configuration", first, "run `cargo xtask plan` for all faults")
+        }
+    }
+}
+
+/// The Docker that answers with its buildx, else the sandbox or what it lacks.
+fn engine(context: &Context) -> Vec<Row> {
+    let answer = context.runner.output(&docker::info());
+    let info = answer.ok().filter(|exit| exit.ok()).and_then(|exit| serde_json::from_str::<serde_json::Value>(&exit.stdout).ok());
+    let info = info.filter(|info| info["ServerVersion"].is_string());
+    let Some(info) = info else { return vec![private_engine(context)] };
+    let text = |key: &str| info[key].as_str().unwrap_or("?").to_owned();
+    let mut rows = vec![Row::ok("engine", format!("Docker {}, storage {}", text("ServerVersion"), text("Driver")))];
+    let buildx = context.runner.output(&docker::buildx_version()).ok().filter(|exit| exit.ok());
+    rows.push(match buildx {
+        Some(exit) => Row::ok("buildx", exit.stdout.trim()),
+        None => Row::missing("buildx", "docker has no buildx", "install docker-buildx-plugin (package docker-buildx on Debian)"),
+    });
+    rows
+}
+
+fn private_engine(context: &Context) -> Row {
+    if matches!(sandbox::running(), Ok(Some(_))) {
+        return Row::ok("engine", "the sandbox is up");
+    }
+    match sandbox::suitable(&context.runner) {
+        Ok(()) => Row::ok("engine", "no Docker answers: the sandbox will be started"),
+        Err(error) => Row::missing("engine", format!("no Docker answers, and no sandbox: {error:#}"), "start Docker"),
+    }
+}
+
+fn registry(config: &Config) -> Row {
+    match (&config.registry_unset, config.registry.as_str()) {
+        (Some(name), _) => Row::optional("registry", format!("${{{name}}} is not set"), format!("export {name}=…, to publish")),
+        (None, "") => Row::optional("registry", "none: images stay local", "add `registry` to publish"),
+        (None, registry) => Row::ok("registry", format!("{registry}/{}", config.namespace)),
+    }
+}
+
+/// Whether the variables are set; never what they hold.
+fn login(context: &Context, config: &Config) -> Row {
+    let (user, password) = &config.login;
+    let unset: Vec<&str> =
+        [user, password].into_iter().filter(|name| !context.env.contains_key(*name)).map(String::as_str).collect();
+    match unset.as_slice() {
+        [] => Row::ok("login", format!("{user} and {password} are set")),
+        names => Row::optional("login", format!("{} not set", names.join(", ")), "only needed to publish"),
+    }
+}
+
+fn emulation(config: &Config) -> Row {
+    let own = facts::host_platform();
+    let mut foreign: Vec<&str> =
+        config.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).filter(|p| *p != own).collect();
+    foreign.sort_unstable();
+    foreign.dedup();
+    let registered = |platform: &&str| facts::emulates(platform);
+    let lacking: Vec<&str> = foreign.iter().copied().filter(|platform| !registered(platform)).collect();
+    match (foreign.as_slice(), lacking.as_slice()) {
+        ([], _) => Row::ok("platforms", own),
+        (_, []) => Row::ok("platforms", format!("{own}, emulated: {}", foreign.join(", "))),
+        (_, lacking) => Row::optional(
+            "platforms",
+            format!("no emulation of {}", lacking.join(", ")),
+            "install qemu-user-static and binfmt-support",
+        ),
+    }
+}
+
+fn extras(context: &Context) -> Vec<Row> {
+    let extra = |what, fix| match context.runner.which(what) {
+        Some(path) => Row::ok(what, path),
+        None => Row::optional(what, "not found", fix),
+    };
+    vec![
+        extra("crane", "optional: reads registries faster"),
+        extra("trivy", "optional: only for [scan]"),
+        extra("cosign", "optional: only for `sign`"),
+    ]
+}
+
+fn disk(context: &Context) -> Row {
+    match rustix::fs::statvfs(context.repo.as_std_path()) {
+        Ok(stat) => {
+            let free = stat.f_bavail * stat.f_frsize / (1 << 30);
+            let found = format!("{free} GiB free at {}", context.repo);
+            if free < DISK_GIB { Row::missing("disk", found, format!("free {DISK_GIB} GiB")) } else { Row::ok("disk", found) }
+        }
+        Err(error) => Row::optional("disk", format!("cannot tell: {error}"), ""),
+    }
+}

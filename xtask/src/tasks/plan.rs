@@ -1,0 +1,41 @@
+//! `plan`: print what would happen and why.
+
+use anyhow::Result;
+
+use crate::context::Context;
+use crate::plan::render;
+use crate::{bake, report};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// The plan itself; the same as --json.
+    Json,
+    /// Outputs for a workflow: append to $GITHUB_OUTPUT.
+    Github,
+    /// The bake file that is given to `docker buildx bake`.
+    Bake,
+    /// A flowchart.
+    Mermaid,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let plan = context.plan()?;
+    let format = if context.json { Format::Json } else { args.format };
+    report::result(&match format {
+        Format::Text => render::text(&plan),
+        Format::Json => serde_json::to_string_pretty(&plan)?,
+        Format::Github => render::github(&plan),
+        Format::Bake => bake::file(&plan, &plan.ids()).text.trim_end().to_owned(),
+        Format::Mermaid => render::mermaid(&plan),
+    });
+    Ok(())
+}

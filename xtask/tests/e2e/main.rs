@@ -1,0 +1,6 @@
+//! End to end: the real program, engine, registry and builds, from fresh clones. Run by `cargo xtask test`.
+#![allow(clippy::unwrap_used)]
+
+mod clone;
+mod matrix;
+mod sandbox;
