@@ -34,6 +34,17 @@ pub fn info() -> Cmd {
     Cmd::probe("docker", "ask the engine about itself").args(["info", "--format", "{{json .}}"]).timeout(ANSWER)
 }
 
+/// The version of the engine that answers.
+pub fn server_version() -> Cmd {
+    Cmd::probe("docker", "ask the host's Docker").args(["version", "--format", "{{.Server.Version}}"])
+}
+
+/// `docker buildx bake` of the sandbox's base images, from a file on stdin.
+pub fn bake_bases(file: &str, targets: impl Iterator<Item = String>) -> Cmd {
+    let cmd = Cmd::change("docker", "build the base images").args(["buildx", "bake", "--progress", "plain", "--file", "-"]);
+    cmd.args(targets).stdin(file)
+}
+
 pub fn buildx_version() -> Cmd {
     Cmd::probe("docker", "find buildx").args(["buildx", "version"]).timeout(ANSWER)
 }

@@ -101,6 +101,16 @@ pub fn env() -> Env {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
+/// A variable that is set and not empty.
+pub fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The time, RFC 3339 in UTC.
+pub fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
 /// `linux/amd64`: containers run on Linux, whatever this machine runs.
 pub fn host_platform() -> String {
     let arch = match std::env::consts::ARCH {
@@ -127,7 +137,7 @@ pub fn gather(
 ) -> Result<Facts> {
     let git = Git::new(runner, repo);
     let (dockerfiles, variants) = dockerfiles(repo, config, rendered)?;
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let now = now();
     let mut facts = Facts {
         source: in_actions(env),
         host_platform: host_platform(),

@@ -14,6 +14,7 @@ use super::paths::{Paths, make_dir, write};
 use super::registry;
 use super::steps::Steps;
 use crate::cmd::Cmd;
+use crate::docker;
 use crate::error::{Code, Fault, exit_code};
 use crate::exec::Runner;
 
@@ -123,8 +124,7 @@ fn make(runner: &Runner, paths: &Paths, inputs: &Inputs, port: u16, bases: &[&Ba
     steps.say(&format!("building {} base images", bases.len()));
     let file = bake_file(port, &inputs.apt.codename, bases).to_string();
     let targets = bases.iter().map(|base| base.target.clone());
-    let bake = Cmd::change("docker", "build the base images").args(["buildx", "bake", "--progress", "plain", "--file", "-"]);
-    let bake = bake.args(targets).stdin(file).dir(contexts).timeout(LIMIT);
+    let bake = docker::bake_bases(&file, targets).dir(contexts).timeout(LIMIT);
     runner.read(&bake).map(drop)
 }
 

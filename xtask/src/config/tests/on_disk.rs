@@ -15,7 +15,10 @@ fn a_missing_file_has_a_hint() {
     let repo = Repo::new(&[]);
     let error = load(repo.path(), Utf8Path::new("docker/images.toml"), &Env::new()).unwrap_err();
     assert_eq!(exit_code(&error), Code::Usage);
-    assert_eq!(render(&error), "error: cannot load docker/images.toml: it does not exist\nhint: run `cargo xtask init`");
+    assert_eq!(
+        render(&error),
+        "error: cannot load docker/images.toml: it does not exist\nhint: write it: `[image.web]` and a Dockerfile are enough; or name another with --config"
+    );
 }
 
 #[test]
