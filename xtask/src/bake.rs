@@ -86,8 +86,13 @@ fn target(build: &Build, names: &BTreeMap<&str, String>, export: bool) -> Target
         args: table(&build.args),
         labels: table(&build.labels),
         secret: build.secrets.iter().map(|(id, secret)| literal(&mount(id, secret))).collect(),
-        tags: build.test.load.iter().take(1).filter(|_| export).map(|name| literal(name)).collect(),
-        output: vec![if export { "type=docker,oci-mediatypes=true".into() } else { "type=cacheonly".into() }],
+        tags: build.names().iter().take(1).filter(|_| export).map(|name| literal(name)).collect(),
+        // One output: two of one build race on one image record. With the containerd store a pushed image is here too.
+        output: vec![match export {
+            true if build.pushes_candidate() => "type=registry,oci-mediatypes=true".into(),
+            true => "type=docker,oci-mediatypes=true".into(),
+            false => "type=cacheonly".into(),
+        }],
         cache_from: if fresh { Vec::new() } else { literals(&build.test.cache_from) },
         cache_to: if export { literals(&build.test.cache_to) } else { Vec::new() },
         no_cache: fresh,

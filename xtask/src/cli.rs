@@ -75,10 +75,22 @@ pub enum Task {
     CiBuild(tasks::ci_build::Args),
     /// Run each image's tests inside it
     DockerTest(tasks::docker_test::Args),
+    /// Move the moving tags to what was published
+    Release(tasks::release::Args),
+    /// Log in to the registry, with what the environment holds
+    Login(tasks::login::Args),
+    /// Forget what `login` keeps
+    Logout(tasks::logout::Args),
     /// Print true if files that name dependencies changed, else false
     CheckDeps(tasks::check_deps::Args),
+    /// Check this machine, with a fix for each fault
+    Doctor(tasks::doctor::Args),
+    /// The private engine, registry and base images
+    Sandbox(tasks::sandbox::Args),
     /// Print the JSON Schema of images.toml
     Schema(tasks::schema::Args),
     /// Print completions for a shell
     Completions(tasks::completions::Args),
+    /// Run this repository's own tests, unit to end-to-end
+    Test(tasks::test::Args),
 }

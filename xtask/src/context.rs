@@ -12,7 +12,7 @@ use crate::engine::{self, Engine};
 use crate::error::Fault;
 use crate::exec::Runner;
 use crate::plan::{self, Plan};
-use crate::{event, facts, report, template};
+use crate::{credentials, event, facts, report, template};
 
 /// Made once by `main`; configuration and engine are looked up when a task first asks.
 pub struct Context {
@@ -50,7 +50,23 @@ impl Context {
             self.runner.set_env(name, value);
         }
         self.engine = Some(engine);
+        self.use_login();
         Ok(self)
+    }
+
+    /// The Docker configuration that is used while nobody has logged in here.
+    pub fn docker_config(&self) -> Option<Utf8PathBuf> {
+        let engine = self.engine.iter().flat_map(|engine| &engine.env).find(|(name, _)| name == "DOCKER_CONFIG");
+        let home = || Some(Utf8PathBuf::from(self.env.get("HOME")?).join(".docker"));
+        engine.map(|(_, value)| value).or_else(|| self.env.get("DOCKER_CONFIG")).map(Utf8PathBuf::from).or_else(home)
+    }
+
+    /// From now on every command is logged in as `login` says, if anybody is.
+    fn use_login(&mut self) {
+        let folder = credentials::folder(&self.repo);
+        if folder.exists() {
+            self.runner.set_env("DOCKER_CONFIG", folder.as_str());
+        }
     }
 
     /// The registry that takes the place of the configured one: `--registry`, else the sandbox's.
@@ -79,8 +95,8 @@ impl Context {
 
     /// What `--only` says.
     pub fn only(&self) -> Result<Vec<Condition>> {
-        let axes = &self.config()?.axes;
-        let parse = |text: &String| Condition::parse(text, axes).map_err(|error| Fault::usage(format!("--only {error}")).into());
+        let config = self.config()?;
+        let parse = |text: &String| config.condition(text).map_err(|error| Fault::usage(format!("--only {error}")).into());
         self.global.only.iter().map(parse).collect()
     }
 

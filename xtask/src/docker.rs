@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use crate::cmd::Cmd;
+use crate::cmd::{Cmd, Effect};
 
 /// How long the engine may take to answer a question about itself.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -65,6 +65,17 @@ pub fn images(stdout: &str) -> Vec<Image> {
 
 pub fn tag(image: &str, name: &str) -> Cmd {
     Cmd::change("docker", format!("give {image} its name {name}")).args(["tag", image, name]).timeout(CHORE)
+}
+
+/// Fetches an image by its digest, for engines that do not keep what a builder pushed.
+pub fn pull(reference: &str) -> Cmd {
+    Cmd::change("docker", format!("fetch {reference}")).args(["pull", "--quiet", reference])
+}
+
+/// Facts of one image as JSON, `null` fields and all.
+pub fn inspect_image(reference: &str) -> Cmd {
+    let why = format!("look at {reference}");
+    Cmd::probe("docker", why).args(["image", "inspect", "--format", "{{json .}}", reference]).timeout(CHORE)
 }
 
 /// A container that is about to run a test.
@@ -140,6 +151,41 @@ pub fn remove_containers(names: &[String]) -> Cmd {
 pub fn containers_of(checkout: &str) -> Cmd {
     let filter = format!("label={LABEL}={checkout}");
     Cmd::probe("docker", "find containers of earlier runs").args(["ps", "--all", "--quiet", "--filter", &filter]).timeout(ANSWER)
+}
+
+/// The digest of a reference, as the registry has it.
+pub fn imagetools_digest(effect: Effect, reference: &str) -> Cmd {
+    imagetools(effect, format!("read {reference}")).args(["inspect", "--format", "{{.Manifest.Digest}}", reference])
+}
+
+/// The config of a reference as JSON, or a table of them by platform.
+pub fn imagetools_image(effect: Effect, reference: &str) -> Cmd {
+    imagetools(effect, format!("read {reference}")).args(["inspect", "--format", "{{json .Image}}", reference])
+}
+
+/// Points a tag at an image that is already in the registry, its digest kept; with `mark` at an index of its own.
+pub fn imagetools_create(effect: Effect, source: &str, tag: &str, mark: Option<&str>) -> Cmd {
+    // Without the flag a single manifest is wrapped into an index, which has another digest.
+    let cmd = imagetools(effect, format!("publish {source} as {tag}")).args(["create", "--prefer-index=false", "--tag", tag]);
+    let cmd = match mark {
+        Some(mark) => cmd.arg("--annotation").arg(format!("index:dev.slipway.removed={mark}")),
+        None => cmd,
+    };
+    cmd.arg(source)
+}
+
+fn imagetools(effect: Effect, why: String) -> Cmd {
+    Cmd { effect, ..Cmd::probe("docker", why).args(["buildx", "imagetools"]).timeout(CHORE) }
+}
+
+/// `docker login` with the password on stdin.
+pub fn login(registry: &str, username: &str, password: &str) -> Cmd {
+    let cmd = Cmd::change("docker", format!("log in to {registry} as {username}"));
+    cmd.args(["login", "--username", username, "--password-stdin", registry]).stdin(password).timeout(CHORE)
+}
+
+pub fn logout(registry: &str) -> Cmd {
+    Cmd::cleanup("docker", format!("log out of {registry}")).args(["logout", registry]).timeout(CHORE)
 }
 
 /// A field of docker's comma-separated values, quoted where it must be (Go's encoding/csv).

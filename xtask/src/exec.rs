@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,6 +175,22 @@ impl Runner {
         Ok(child.spawn().with_context(|| cannot_start(cmd))?.id())
     }
 
+    /// Adds a line to a file and returns when it is on the disk. Changes nothing under `--dry-run`.
+    pub fn append(&self, path: &Utf8Path, line: &str) -> Result<()> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let write = || {
+            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            // A crash may have cut the last line off; it stays what it is.
+            let cut = std::fs::read(path).is_ok_and(|text| text.last().is_some_and(|last| *last != b'\n'));
+            let mut file = File::options().create(true).append(true).open(path)?;
+            file.write_all(format!("{}{line}\n", if cut { "\n" } else { "" }).as_bytes())?;
+            file.sync_all()
+        };
+        write().with_context(|| format!("cannot write {path}"))
+    }
+
     /// Ends with an error unless the command succeeded; the error carries the end of its stderr.
     pub fn check(&self, cmd: &Cmd, exit: &Exit) -> Result<()> {
         if exit.ok() {
@@ -214,7 +230,10 @@ impl Runner {
             command.process_group(0);
             Ok(())
         });
-        for (name, value) in self.env.iter().chain(cmd.env.iter().chain(&cmd.secret_env).map(|(n, v)| (n, v))) {
+        // Merged here, because duct lets the first `env` of a name win and the command's own must.
+        let mut env = self.env.clone();
+        env.extend(cmd.env.iter().chain(&cmd.secret_env).cloned());
+        for (name, value) in env {
             expression = expression.env(name, value);
         }
         if let Some(dir) = &cmd.dir {
@@ -324,6 +343,16 @@ mod tests {
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Interrupted);
         let cleanup = Cmd::cleanup("true", "tidy");
         assert!(runner.output(&cleanup).unwrap().ok(), "clean-up still runs");
+    }
+
+    #[test]
+    fn a_commands_own_variable_wins_over_the_runners() {
+        let mut runner = Runner::default();
+        runner.set_env("WHO", "runner");
+        for limit in [None, Some(Duration::from_secs(10))] {
+            let cmd = Cmd { timeout: limit, ..sh("echo $WHO").env("WHO", "command") };
+            assert_eq!(runner.read(&cmd).unwrap(), "command");
+        }
     }
 
     #[test]

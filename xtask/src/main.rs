@@ -2,11 +2,13 @@
 
 mod bake;
 mod build;
+mod candidate;
 mod cli;
 mod cmd;
 mod config;
 mod container;
 mod context;
+mod credentials;
 mod deps;
 mod docker;
 mod engine;
@@ -14,12 +16,21 @@ mod error;
 mod event;
 mod exec;
 mod facts;
+mod forward;
+mod gate;
 mod generated;
 mod glob;
+mod history;
+mod journal;
 mod parallel;
 mod plan;
 mod progress;
+mod publish;
+mod receipt;
+mod registry;
+mod release;
 mod report;
+mod sandbox;
 mod tasks;
 mod template;
 mod version;
@@ -50,8 +61,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Plan(args) => tasks::plan::run(context, args),
         Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
         Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
+        Task::Release(args) => tasks::release::run(context.with_engine()?, args),
+        Task::Login(args) => tasks::login::run(context.with_engine()?, args),
+        Task::Logout(args) => tasks::logout::run(context, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
+        Task::Doctor(args) => tasks::doctor::run(context, args),
+        Task::Sandbox(args) => tasks::sandbox::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),
         Task::Completions(args) => tasks::completions::run(context, args),
+        Task::Test(args) => tasks::test::run(context, args),
     }
 }

@@ -1,116 +1,237 @@
-//! The values of the axes: written in the file, the lines of another, or folders.
+//! The values of the axes: lists, lines of files, folders.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::faults::Faults;
-use super::paths;
+use super::names;
+use super::paths::Root;
+use super::placeholder;
 use super::tree::Document;
 use super::types::Axis;
 
-/// Axis → values in their order. Faults of one axis do not hide those of another.
-pub fn load(
-    repo: &Utf8Path,
+/// Where a value of an axis stands: file (`None`: images.toml itself) and line.
+type Place = (Option<String>, usize);
+
+/// Every axis with its values in order. An axis that is wrong is there too, empty.
+///
+/// `dockerfiles` gives the Dockerfile paths, placeholders still in, of the images that use an axis.
+pub fn resolve(
     document: &Document,
-    axes: &BTreeMap<String, Axis>,
+    written: &BTreeMap<String, Axis>,
+    root: &Root,
+    dockerfiles: &dyn Fn(&str) -> Vec<String>,
     faults: &mut Faults,
 ) -> BTreeMap<String, Vec<String>> {
-    let mut loaded = BTreeMap::new();
-    for (name, axis) in axes {
+    let mut axes: BTreeMap<String, Vec<String>> = document.bad_below("axes").map(|name| (name.to_owned(), Vec::new())).collect();
+    for (name, axis) in written {
         let line = document.line(&["axes", name]);
-        let bad = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
-        if name.contains(bad) || super::placeholder::EVENT.contains(&name.as_str()) || RESERVED.contains(&name.as_str()) {
-            faults.at(line, format!("an axis cannot be called {name} (a-z, 0-9, - and _, and no name of a placeholder)"));
+        if let Err(said) = check_name(name) {
+            faults.at(line, said);
         }
-        let values: Vec<(Place, String)> = match axis {
+        let values = match axis {
             Axis::List(values) => {
-                let at = |at: usize| document.line(&["axes", name, &at.to_string()]);
-                values.iter().enumerate().map(|(index, value)| (Place::Here(at(index)), value.clone())).collect()
+                let place = |index: usize| (None, document.line(&["axes", name, &index.to_string()]));
+                Ok(values.iter().enumerate().map(|(index, value)| (value.clone(), place(index))).collect())
             }
-            Axis::File(axis) => match read_lines(repo, &axis.file) {
-                Ok(values) => values.into_iter().map(|(line, value)| (Place::File(axis.file.clone(), line), value)).collect(),
-                Err(error) => {
-                    faults.at(line, format!("axes.{name}: {error}"));
-                    continue;
-                }
-            },
-            Axis::Dirs(axis) => match folders(repo, &axis.dirs) {
-                Ok(values) => values.into_iter().map(|value| (Place::Here(line), value)).collect(),
-                Err(error) => {
-                    faults.at(line, format!("axes.{name}: {error}"));
-                    continue;
-                }
-            },
+            Axis::File(source) => lines(root, &source.file),
+            Axis::Dirs(source) => folders(root, &source.dirs, line, &dockerfiles(name)),
         };
-        if values.is_empty() {
-            faults.at(line, format!("axes.{name} has no values (give it one, or take the axis out)"));
-        }
-        let mut seen = BTreeSet::new();
-        for (place, value) in &values {
-            if !seen.insert(value) {
-                place.fault(faults, format!("axes.{name}: {value} is there twice (take one out)"));
+        let values = match values {
+            Ok(values) if values.is_empty() => {
+                faults.at(line, format!("axis `{name}` has no values ({})", how_to_add(axis)));
+                Vec::new()
             }
-            if let Err(error) = allowed(value) {
-                place.fault(faults, format!("axes.{name}: \"{}\" {error}", value.escape_debug()));
+            Ok(values) => check_values(name, values, faults),
+            Err(said) => {
+                faults.at(line, format!("axis `{name}`: {said}"));
+                Vec::new()
             }
+        };
+        axes.insert(name.clone(), values);
+    }
+    axes
+}
+
+fn how_to_add(axis: &Axis) -> String {
+    match axis {
+        Axis::List(_) => "write at least one".into(),
+        Axis::File(source) => format!("write one a line into {}", source.file),
+        Axis::Dirs(source) => format!("no folder of {} holds a Dockerfile", source.dirs),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let plain = name.replace('-', "_");
+    if !names::is_identifier(&plain) {
+        return Err(format!("axis `{name}` can't be a placeholder (use letters, digits, `_` and `-`)"));
+    }
+    if placeholder::STATIC.contains(&name) || placeholder::EVENT.contains(&name) || name == "context" {
+        return Err(format!("axis `{name}` has the name of a placeholder (call it something else)"));
+    }
+    Ok(())
+}
+
+fn check_values(name: &str, values: Vec<(String, Place)>, faults: &mut Faults) -> Vec<String> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut kept = Vec::with_capacity(values.len());
+    for (value, (file, line)) in values {
+        let said = if let Some(first) = seen.get(&value) {
+            format!("`{value}` is twice in axis `{name}` (first on line {first})")
+        } else if value == "first" || value == "last" {
+            format!("`{value}` can't be a value of axis `{name}` (conditions use it for the first and last value)")
+        } else if !names::is_axis_value(&value) {
+            format!("`{value}` can't be a value of axis `{name}` (it goes into tags: letters, digits, `_`, `.` and `-`)")
+        } else {
+            seen.insert(value.clone(), line);
+            kept.push(value);
+            continue;
+        };
+        match file {
+            Some(file) => faults.elsewhere(&file, line, said),
+            None => faults.at(line, said),
         }
-        loaded.insert(name.clone(), values.into_iter().map(|(_, value)| value).collect());
     }
-    loaded
+    kept
 }
 
-/// Placeholders that are not axes.
-const RESERVED: [&str; 5] = ["image", "variant", "id", "namespace", "repository"];
-
-enum Place {
-    Here(usize),
-    File(String, usize),
+/// A line is a value; `#` begins a comment.
+fn lines(root: &Root, file: &str) -> Result<Vec<(String, Place)>, String> {
+    let path = root.inside(file)?;
+    let text = read(root, &path)?;
+    let value = |(index, line): (usize, &str)| {
+        let value = line.split('#').next().unwrap_or_default().trim();
+        (!value.is_empty()).then(|| (value.to_owned(), (Some(path.to_string()), index + 1)))
+    };
+    Ok(text.lines().enumerate().filter_map(value).collect())
 }
 
-impl Place {
-    fn fault(&self, faults: &mut Faults, text: String) {
-        match self {
-            Place::Here(line) => faults.at(*line, text),
-            Place::File(file, line) => faults.elsewhere(file, *line, text),
+/// The text of a file of the repository. Errors: it is not there, is no file, or not UTF-8.
+pub fn read(root: &Root, path: &Utf8Path) -> Result<String, String> {
+    let bytes = std::fs::read(root.join(path)).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("file `{path}` does not exist"),
+        _ => format!("file `{path}` can't be read: {error}"),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("file `{path}` is not UTF-8 (save it as UTF-8)"))?;
+    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
+}
+
+/// Folders at the `*` that hold the Dockerfile of an image with this axis; where it lies elsewhere, all of them.
+fn folders(root: &Root, pattern: &str, line: usize, dockerfiles: &[String]) -> Result<Vec<(String, Place)>, String> {
+    let (before, after) = match pattern.trim_end_matches('/').split_once('*') {
+        Some((before, after))
+            if !after.contains('*') && after.is_empty() | after.starts_with('/') && before.is_empty() | before.ends_with('/') =>
+        {
+            (before.trim_end_matches('/'), after)
+        }
+        _ => return Err(format!("`{pattern}` is not a pattern of folders (write one whole level as *, such as services/*)")),
+    };
+    let parent = root.inside(if before.is_empty() { "." } else { before })?;
+    let entries = root.join(&parent).read_dir_utf8().map_err(|_| format!("folder `{parent}` does not exist"))?;
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let folder = parent.join(format!("{name}{after}"));
+        if name.starts_with('.') || !root.join(&folder).is_dir() {
+            continue;
+        }
+        let folder = root.inside(folder.as_str())?;
+        if holds(root, &folder, name, dockerfiles) {
+            found.push((name.to_owned(), (None, line)));
         }
     }
+    found.sort();
+    Ok(found)
 }
 
-/// Values become parts of tags, ids and file names.
-fn allowed(value: &str) -> Result<(), &'static str> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    match value {
-        "first" | "last" => Err("means the first or last value in conditions (call it otherwise)"),
-        "" => Err("is empty"),
-        value if !value.chars().all(good) => Err("has a character that cannot be in a tag (letters, digits, . _ - only)"),
-        value if value.starts_with(['.', '-']) => Err("starts with . or - (start it with a letter or digit)"),
-        _ => Ok(()),
+fn holds(root: &Root, folder: &Utf8Path, value: &str, dockerfiles: &[String]) -> bool {
+    let default = [folder.join("Dockerfile").into_string()];
+    let candidates = if dockerfiles.is_empty() { &default[..] } else { dockerfiles };
+    candidates.iter().any(|text| {
+        // Whatever stands in braces and is not known before the builds are: taken as this axis.
+        let path = placeholder::fill(text, |_| Some(value)).unwrap_or_default();
+        match root.inside(&path) {
+            Ok(path) => !path.starts_with(folder) || root.join(path).is_file(),
+            Err(_) => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tree;
+    use std::fs;
+
+    /// Axes of a TOML text in a folder with some files, or the faults.
+    fn load(text: &str, dockerfiles: &[&str]) -> Result<BTreeMap<String, Vec<String>>, String> {
+        let repo = tempfile::tempdir().unwrap();
+        let repo = Utf8Path::from_path(repo.path()).unwrap();
+        for (file, text) in [
+            ("PYTHON_VERSIONS", "# newest last\n3.7\n\n 3.10  # slow\r\n"),
+            ("TWICE", "3.7\n3.8\n3.7\n"),
+            ("EMPTY", "# none\n"),
+            ("services/web/Dockerfile", ""),
+            ("services/api/Dockerfile", ""),
+            ("services/api/Dockerfile.dev", ""),
+            ("services/docs/readme.md", ""),
+            ("services/.old/Dockerfile", ""),
+            ("services/file", ""),
+        ] {
+            let path = repo.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        fs::write(repo.join("LATIN1"), b"3.7\xe9\n").unwrap();
+        let mut faults = Faults::new("f");
+        let (document, _) = tree::parse(text, &mut faults);
+        let written = serde_json::from_value(document.value["axes"].clone()).unwrap();
+        let dockerfiles = |_: &str| dockerfiles.iter().map(|text| (*text).to_owned()).collect();
+        let axes = resolve(&document, &written, &Root::new(repo), &dockerfiles, &mut faults);
+        match faults.is_empty() {
+            true => Ok(axes),
+            false => Err(faults.into_error().to_string().lines().skip(1).collect::<Vec<_>>().join("\n")),
+        }
     }
-}
 
-/// (line, value) of each line that is not empty and no comment.
-fn read_lines(repo: &Utf8Path, file: &str) -> Result<Vec<(usize, String)>, String> {
-    let text = paths::read(repo, file)?;
-    let value = |line: &str| line.split_once('#').map_or(line, |(value, _)| value).trim().to_owned();
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, value(line)));
-    Ok(lines.filter(|(_, value)| !value.is_empty()).collect())
-}
-
-/// The names that `*` stands for in `services/*`, sorted; hidden folders are left out.
-fn folders(repo: &Utf8Path, pattern: &str) -> Result<Vec<String>, String> {
-    let (parent, rest) =
-        pattern.split_once('*').ok_or_else(|| format!("\"{pattern}\" has no * (write it like \"services/*\")"))?;
-    if rest.contains('*') || !(parent.is_empty() || parent.ends_with('/')) || !(rest.is_empty() || rest.starts_with('/')) {
-        return Err(format!("\"{pattern}\" may have one *, for a whole folder name (write it like \"services/*\")"));
+    #[test]
+    fn values_come_from_lists_files_and_folders() {
+        for (text, dockerfiles, expected) in [
+            ("a = ['x', 'y']", &[][..], "x y"),
+            ("a = { file = 'PYTHON_VERSIONS' }", &[], "3.7 3.10"),
+            ("a = { dirs = 'services/*' }", &[], "api web"),
+            ("a = { dirs = 'services/*' }", &["services/{a}/Dockerfile"], "api web"),
+            ("a = { dirs = 'services/*/' }", &["services/{a}/Dockerfile.dev"], "api"),
+            ("a = { dirs = 'services/*' }", &["docker/Dockerfile.{a}"], "api docs web"),
+        ] {
+            assert_eq!(load(&format!("[axes]\n{text}"), dockerfiles).unwrap()["a"].join(" "), expected, "{text}");
+        }
     }
-    let folder = paths::inside(repo, if parent.is_empty() { "." } else { parent })?;
-    let entries = repo.join(&folder).read_dir_utf8().map_err(|error| format!("cannot read {folder}: {error}"))?;
-    let mut names: Vec<String> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| !entry.file_name().starts_with('.') && Utf8PathBuf::from(format!("{}{rest}", entry.path())).is_dir())
-        .map(|entry| entry.file_name().to_owned())
-        .collect();
-    names.sort();
-    Ok(names)
+
+    #[test]
+    fn faults() {
+        for (text, expected) in [
+            ("a = []", "f:2: axis `a` has no values (write at least one)"),
+            ("a = ['x',\n'x']", "f:3: `x` is twice in axis `a` (first on line 2)"),
+            ("a = ['x/y']", "f:2: `x/y` can't be a value of axis `a` (it goes into tags: letters, digits, `_`, `.` and `-`)"),
+            ("a = ['x y']", "f:2: `x y` can't be a value of axis `a` (it goes into tags: letters, digits, `_`, `.` and `-`)"),
+            ("a = ['']", "f:2: `` can't be a value of axis `a` (it goes into tags: letters, digits, `_`, `.` and `-`)"),
+            ("a = ['last']", "f:2: `last` can't be a value of axis `a` (conditions use it for the first and last value)"),
+            ("id = ['x']", "f:2: axis `id` has the name of a placeholder (call it something else)"),
+            ("'a b' = ['x']", "f:2: axis `a b` can't be a placeholder (use letters, digits, `_` and `-`)"),
+            ("a = { file = 'TWICE' }", "TWICE:3: `3.7` is twice in axis `a` (first on line 1)"),
+            ("a = { file = 'EMPTY' }", "f:2: axis `a` has no values (write one a line into EMPTY)"),
+            ("a = { file = 'NONE' }", "f:2: axis `a`: file `NONE` does not exist"),
+            ("a = { file = 'LATIN1' }", "f:2: axis `a`: file `LATIN1` is not UTF-8 (save it as UTF-8)"),
+            ("a = { file = '../x' }", "f:2: axis `a`: `../x` is outside the repository (write a path relative to it)"),
+            ("a = { dirs = 'none/*' }", "f:2: axis `a`: folder `none` does not exist"),
+            (
+                "a = { dirs = 'services' }",
+                "f:2: axis `a`: `services` is not a pattern of folders (write one whole level as *, such as services/*)",
+            ),
+        ] {
+            assert_eq!(load(&format!("[axes]\n{text}"), &[]).unwrap_err(), expected, "{text}");
+        }
+    }
 }

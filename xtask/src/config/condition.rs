@@ -1,7 +1,7 @@
 //! Conditions: `runtime=cuda,python<3.9`, the one language of `when`, `exclude`, `include`, `only` and `--only`.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::faults::suggest;
 
@@ -9,27 +9,7 @@ use super::faults::suggest;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub text: String,
-    pub(super) comparisons: Vec<Comparison>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Comparison {
-    /// An axis, `image` or `id`.
-    pub name: String,
-    operator: Operator,
-    pub value: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
-    Is,
-    IsNot,
-    Less,
-    LessOrSame,
-    More,
-    MoreOrSame,
-    First,
-    Last,
+    comparisons: Vec<Comparison>,
 }
 
 /// What a condition is asked about.
@@ -43,110 +23,183 @@ pub struct Subject<'a> {
     pub axes: &'a BTreeMap<String, Vec<String>>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Comparison {
+    /// An axis, `image` or `id`.
+    key: String,
+    operator: Operator,
+    value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Is,
+    IsNot,
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+}
+
+/// Longer ones first, because they begin like shorter ones.
+const OPERATORS: [(&str, Operator); 6] = [
+    ("!=", Operator::IsNot),
+    ("<=", Operator::AtMost),
+    (">=", Operator::AtLeast),
+    ("<", Operator::Less),
+    (">", Operator::More),
+    ("=", Operator::Is),
+];
+
 impl Condition {
-    /// # Errors
-    /// Says what is wrong and lists what there is.
+    /// Parses `axis=value`, `!= < <= > >=`, `axis=first`, `axis=last`, `image=…`, `id=…`; a comma is "and".
+    ///
+    /// Errors: unknown axes and values with what exists, order on what is no version. `image` and `id` are looked up
+    /// where `axes` has their values, as in [`super::Config::condition`].
     pub fn parse(text: &str, axes: &BTreeMap<String, Vec<String>>) -> Result<Condition, String> {
-        let comparisons = text.split(',').map(|part| comparison(part.trim(), axes)).collect::<Result<_, _>>();
-        comparisons
-            .map(|comparisons| Condition { text: text.to_owned(), comparisons })
-            .map_err(|error| format!("\"{text}\": {error}"))
+        let condition = Condition::parse_free(text, axes.keys().map(String::as_str))?;
+        for Comparison { key, operator, value } in &condition.comparisons {
+            let Some(values) = axes.get(key) else { continue };
+            let name = key == "image" || key == "id";
+            let named = matches!(operator, Operator::Is | Operator::IsNot) && (name || !is_place(value));
+            if name && !values.contains(value) {
+                return Err(format!("`{text}`: no {key} `{value}` ({})", suggest(value, values.iter().map(String::as_str))));
+            }
+            // An axis whose values could not be read was reported already.
+            if named && !values.is_empty() && !values.contains(value) {
+                let known = suggest(value, values.iter().map(String::as_str));
+                let all = if known.starts_with("did") { format!("; {key}: {}", values.join(", ")) } else { String::new() };
+                return Err(format!("`{text}`: axis `{key}` has no value `{value}` ({known}{all})"));
+            }
+        }
+        Ok(condition)
     }
 
-    /// Like `parse`, for `include`: values that the axes do not have are fine.
-    pub(super) fn parse_free(text: &str, axes: &BTreeMap<String, Vec<String>>) -> Result<Condition, String> {
-        let without_values = axes.keys().map(|axis| (axis.clone(), Vec::new())).collect();
-        Condition::parse(text, &without_values)
+    /// Like `parse`, but takes values that no axis lists: `include` adds them.
+    pub fn parse_free<'a>(text: &str, axes: impl Iterator<Item = &'a str> + Clone) -> Result<Condition, String> {
+        let mut comparisons = Vec::new();
+        for part in text.split(',') {
+            let part = part.trim();
+            let found = part.find(['=', '!', '<', '>']).and_then(|at| {
+                let operator = OPERATORS.iter().find(|(sign, _)| part[at..].starts_with(sign))?;
+                Some((part[..at].trim(), operator.1, part[at + operator.0.len()..].trim()))
+            });
+            let Some((key, operator, value)) = found.filter(|(key, _, value)| !key.is_empty() && !value.is_empty()) else {
+                return Err(format!("`{text}` is not a condition (write axis=value, such as {})", example(axes)));
+            };
+            if key != "image" && key != "id" && !axes.clone().any(|axis| axis == key) {
+                let axes = axes.filter(|axis| *axis != "image" && *axis != "id").chain(["image", "id"]);
+                return Err(format!("`{text}`: no axis `{key}` ({})", suggest(key, axes)));
+            }
+            let ordered = !matches!(operator, Operator::Is | Operator::IsNot);
+            let version = value.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit());
+            if ordered && !version {
+                return Err(format!("`{text}`: `{value}` is not a version to compare with (use = or != here)"));
+            }
+            comparisons.push(Comparison { key: key.into(), operator, value: value.into() });
+        }
+        Ok(Condition { text: text.into(), comparisons })
     }
 
+    /// Whether every comparison holds. An axis that the subject doesn't have never does, not even with `!=`.
     pub fn holds(&self, subject: &Subject<'_>) -> bool {
         self.comparisons.iter().all(|comparison| comparison.holds(subject))
     }
 
-    /// Entries about one and the same name are alternatives.
-    fn about(&self) -> Vec<&str> {
-        self.comparisons.iter().map(|comparison| comparison.name.as_str()).collect()
+    /// Axes (or `image`, `id`) that it speaks of.
+    pub fn keys(&self) -> BTreeSet<&str> {
+        self.comparisons.iter().map(|comparison| comparison.key.as_str()).collect()
     }
 
-    /// `axis=value` pairs, if the condition is nothing else.
-    pub(super) fn point(&self) -> Option<Vec<(&str, &str)>> {
-        self.comparisons.iter().map(|c| (c.operator == Operator::Is).then_some((c.name.as_str(), c.value.as_str()))).collect()
+    /// The point that it names, if it is made of `axis=value` alone, each axis once.
+    pub fn point(&self) -> Option<BTreeMap<&str, &str>> {
+        let mut point = BTreeMap::new();
+        for Comparison { key, operator, value } in &self.comparisons {
+            if *operator != Operator::Is || is_place(value) || point.insert(key.as_str(), value.as_str()).is_some() {
+                return None;
+            }
+        }
+        Some(point)
     }
-}
 
-/// Several entries about one axis: or; about two: and. An entry with a comma is about its combination of axes.
-pub fn selects(conditions: &[Condition], subject: &Subject<'_>) -> bool {
-    let mut groups: BTreeMap<Vec<&str>, bool> = BTreeMap::new();
-    for condition in conditions {
-        *groups.entry(condition.about()).or_default() |= condition.holds(subject);
+    /// What it asks of `key` by `=` or `!=`.
+    pub fn named<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.comparisons.iter().filter(move |comparison| comparison.key == key).map(|comparison| comparison.value.as_str())
     }
-    groups.values().all(|&holds| holds)
-}
-
-fn comparison(text: &str, axes: &BTreeMap<String, Vec<String>>) -> Result<Comparison, String> {
-    const OPERATORS: [(&str, Operator); 6] = [
-        ("!=", Operator::IsNot),
-        ("<=", Operator::LessOrSame),
-        (">=", Operator::MoreOrSame),
-        ("<", Operator::Less),
-        (">", Operator::More),
-        ("=", Operator::Is),
-    ];
-    let at = text.find(['!', '<', '>', '=']).ok_or("a condition is like python=3.11 or python<3.9")?;
-    let (name, rest) = text.split_at(at);
-    let (sign, operator) = OPERATORS.into_iter().find(|(sign, _)| rest.starts_with(sign)).ok_or("after ! comes =")?;
-    let (name, value) = (name.trim(), rest[sign.len()..].trim());
-    let known = || axes.keys().map(String::as_str).chain(["image", "id"]);
-    if !known().any(|axis| axis == name) {
-        return Err(format!("there is no axis {name} ({})", suggest(name, known())));
-    }
-    let operator = match (operator, value) {
-        (Operator::Is, "first") => Operator::First,
-        (Operator::Is, "last") => Operator::Last,
-        (operator, _) => operator,
-    };
-    let exact = matches!(operator, Operator::Is | Operator::IsNot);
-    if let Some(values) =
-        axes.get(name).filter(|values| exact && !values.is_empty() && !values.iter().any(|known| known == value))
-    {
-        return Err(format!("the axis {name} has no {value} ({})", suggest(value, values.iter().map(String::as_str))));
-    }
-    if value.is_empty() {
-        return Err(format!("{name} is compared with nothing"));
-    }
-    Ok(Comparison { name: name.to_owned(), operator, value: value.to_owned() })
 }
 
 impl Comparison {
-    /// A build without the axis fits no comparison with it.
     fn holds(&self, subject: &Subject<'_>) -> bool {
-        let found = match self.name.as_str() {
-            "image" => Some(subject.image),
-            "id" => Some(subject.id),
-            axis => subject.point.iter().find(|(name, _)| name == axis).map(|(_, value)| value.as_str()),
+        let value = match self.key.as_str() {
+            "image" => subject.image,
+            "id" => subject.id,
+            axis => match subject.point.iter().find(|(name, _)| name == axis) {
+                Some((_, value)) => value,
+                None => return false,
+            },
         };
-        let Some(found) = found else { return false };
-        let values = || subject.axes.get(&self.name);
+        let all = || subject.axes.get(&self.key).map(Vec::as_slice).unwrap_or_default();
+        let wanted = match self.value.as_str() {
+            "first" => all().first().map_or("", String::as_str),
+            "last" => all().last().map_or("", String::as_str),
+            other => other,
+        };
         match self.operator {
-            Operator::Is => found == self.value,
-            Operator::IsNot => found != self.value,
-            Operator::Less => order(found, &self.value).is_lt(),
-            Operator::LessOrSame => order(found, &self.value).is_le(),
-            Operator::More => order(found, &self.value).is_gt(),
-            Operator::MoreOrSame => order(found, &self.value).is_ge(),
-            Operator::First => values().and_then(|values| values.first()).is_some_and(|first| first == found),
-            Operator::Last => values().and_then(|values| values.last()).is_some_and(|last| last == found),
+            Operator::Is => value == wanted,
+            Operator::IsNot => value != wanted,
+            Operator::Less => version_order(value, wanted).is_lt(),
+            Operator::AtMost => version_order(value, wanted).is_le(),
+            Operator::More => version_order(value, wanted).is_gt(),
+            Operator::AtLeast => version_order(value, wanted).is_ge(),
         }
     }
 }
 
-/// Version order: dotted parts, numbers as numbers, so 3.9 comes before 3.10.
-fn order(a: &str, b: &str) -> Ordering {
-    let part = |part: &str| {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        (part[..digits].parse::<u64>().unwrap_or(0), part[digits..].to_owned())
-    };
-    a.split('.').map(part).cmp(b.split('.').map(part))
+/// Whether a list of entries takes the subject; an empty list takes everything.
+///
+/// Entries that speak of the same axes are alternatives, entries that speak of different ones must all hold:
+/// `runtime=cpu` + `python=first` + `python=last` is cpu with the first or the last python. An entry with a comma
+/// stands beside those with the same set of axes, so `runtime=cuda,python=3.9` + `runtime=cpu,python=3.10` is two points.
+pub fn selects(entries: &[Condition], subject: &Subject<'_>) -> bool {
+    let mut groups: BTreeMap<BTreeSet<&str>, bool> = BTreeMap::new();
+    for entry in entries {
+        *groups.entry(entry.keys()).or_default() |= entry.holds(subject);
+    }
+    groups.values().all(|&taken| taken)
+}
+
+/// The order of versions: runs of digits by number (`3.9` before `3.10`), all else by text; a `v` in front doesn't count.
+pub fn version_order(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.trim_start_matches('v'), b.trim_start_matches('v'));
+    while !a.is_empty() && !b.is_empty() {
+        let ((x, rest_a), (y, rest_b)) = (run(a), run(b));
+        let digits = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+        let order = if digits(x) && digits(y) {
+            let (x, y) = (x.trim_start_matches('0'), y.trim_start_matches('0'));
+            x.len().cmp(&y.len()).then_with(|| x.cmp(y))
+        } else {
+            x.cmp(y)
+        };
+        if order.is_ne() {
+            return order;
+        }
+        (a, b) = (rest_a, rest_b);
+    }
+    a.len().cmp(&b.len())
+}
+
+/// Cuts the text after its first run of digits, or of anything else.
+fn run(text: &str) -> (&str, &str) {
+    let digits = text.starts_with(|c: char| c.is_ascii_digit());
+    text.split_at(text.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(text.len()))
+}
+
+fn is_place(value: &str) -> bool {
+    value == "first" || value == "last"
+}
+
+fn example<'a>(mut axes: impl Iterator<Item = &'a str>) -> String {
+    axes.find(|axis| *axis != "image" && *axis != "id").map_or("image=NAME".into(), |axis| format!("{axis}=first"))
 }
 
 #[cfg(test)]
@@ -154,46 +207,76 @@ mod tests {
     use super::*;
 
     fn axes() -> BTreeMap<String, Vec<String>> {
-        let values = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
-        BTreeMap::from([("python".into(), values(&["3.7", "3.9", "3.10"])), ("runtime".into(), values(&["cpu", "cuda"]))])
+        let list = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+        BTreeMap::from([("python".into(), list("3.7 3.9 3.10 3.13")), ("runtime".into(), list("cpu cuda"))])
     }
 
-    fn select(conditions: &[&str], runtime: &str, python: &str) -> bool {
-        let axes = axes();
-        let conditions: Vec<Condition> = conditions.iter().map(|text| Condition::parse(text, &axes).unwrap()).collect();
-        let point = [("runtime".to_owned(), runtime.to_owned()), ("python".to_owned(), python.to_owned())];
-        selects(&conditions, &Subject { image: "python", id: "python-x", point: &point, axes: &axes })
+    fn asks(point: &str, ask: impl Fn(&Subject<'_>) -> bool) -> bool {
+        let pair = |part: &str| part.split_once('=').map(|(axis, value)| (axis.to_owned(), value.to_owned()));
+        let point: Vec<_> = point.split(',').filter_map(pair).collect();
+        ask(&Subject { image: "python", id: "python-x", point: &point, axes: &axes() })
     }
 
     #[test]
-    fn or_on_one_axis_and_on_two() {
-        for (conditions, runtime, python, holds) in [
-            (vec!["python=3.10"], "cpu", "3.10", true),
-            (vec!["python<3.10"], "cpu", "3.9", true),
-            (vec!["python<3.10"], "cpu", "3.10", false),
-            (vec!["python=first", "python=last"], "cpu", "3.7", true),
-            (vec!["python=first", "python=last"], "cpu", "3.9", false),
-            (vec!["runtime=cpu", "python=first", "python=last"], "cuda", "3.7", false),
-            (vec!["runtime=cuda,python<3.9"], "cuda", "3.7", true),
-            (vec!["runtime=cuda,python<3.9"], "cpu", "3.7", false),
-            (vec!["runtime!=cuda", "image=python"], "cpu", "3.7", true),
-            (vec!["id=python-x", "image=other"], "cpu", "3.7", false),
-            (vec![], "cpu", "3.7", true),
+    fn one_entry() {
+        for (text, point, expected) in [
+            ("runtime=cuda", "runtime=cuda,python=3.9", true),
+            ("runtime=cuda,python<3.9", "runtime=cuda,python=3.9", false),
+            ("runtime=cuda, python < 3.9", "runtime=cuda,python=3.7", true),
+            ("python<3.10", "python=3.9", true),
+            ("python<3.9", "python=3.10", false),
+            ("python<=3.10", "python=3.10", true),
+            ("python>3.9", "python=3.10", true),
+            ("python>=3.13", "python=3.10", false),
+            ("python!=3.9", "python=3.10", true),
+            ("python=first", "python=3.7", true),
+            ("python=last", "python=3.13", true),
+            ("python!=last", "python=3.13", false),
+            ("runtime!=cpu", "python=3.9", false),
+            ("image=python", "python=3.9", true),
+            ("id!=python-x", "python=3.9", false),
         ] {
-            assert_eq!(select(&conditions, runtime, python), holds, "{conditions:?} {runtime} {python}");
+            let condition = Condition::parse(text, &axes()).unwrap();
+            assert_eq!(asks(point, |subject| condition.holds(subject)), expected, "{text} at {point}");
         }
     }
 
     #[test]
-    fn faults_name_what_there_is() {
-        for (text, error) in [
-            ("pyton=3.9", "\"pyton=3.9\": there is no axis pyton (did you mean `python`?)"),
-            ("python=3.8", "\"python=3.8\": the axis python has no 3.8 (did you mean `3.9`?)"),
-            ("python", "\"python\": a condition is like python=3.11 or python<3.9"),
-            ("python!3", "\"python!3\": after ! comes ="),
-            ("id=", "\"id=\": id is compared with nothing"),
+    fn several_entries() {
+        for (texts, point, expected) in [
+            (&["runtime=cpu", "python=first", "python=last"][..], "runtime=cpu,python=3.13", true),
+            (&["runtime=cpu", "python=first", "python=last"], "runtime=cpu,python=3.9", false),
+            (&["runtime=cpu", "python=first"], "runtime=cuda,python=3.7", false),
+            (&["runtime=cpu,python=3.7", "runtime=cuda,python=3.9"], "runtime=cuda,python=3.9", true),
+            (&["runtime=cpu,python=3.7", "runtime=cuda,python=3.9"], "runtime=cpu,python=3.9", false),
+            (&[], "runtime=cpu,python=3.9", true),
         ] {
-            assert_eq!(Condition::parse(text, &axes()).unwrap_err(), error);
+            let entries: Vec<_> = texts.iter().map(|text| Condition::parse(text, &axes()).unwrap()).collect();
+            assert_eq!(asks(point, |subject| selects(&entries, subject)), expected, "{texts:?} at {point}");
+        }
+    }
+
+    #[test]
+    fn faults_name_what_exists() {
+        for (text, expected) in [
+            ("pyhton=3.9", "`pyhton=3.9`: no axis `pyhton` (did you mean `python`?)"),
+            ("zzz=1", "`zzz=1`: no axis `zzz` (known: python, runtime, image, id)"),
+            ("runtime=cuba", "`runtime=cuba`: axis `runtime` has no value `cuba` (did you mean `cuda`?; runtime: cpu, cuda)"),
+            ("runtime=x", "`runtime=x`: axis `runtime` has no value `x` (known: cpu, cuda)"),
+            ("runtime<cuda", "`runtime<cuda`: `cuda` is not a version to compare with (use = or != here)"),
+            ("python", "`python` is not a condition (write axis=value, such as python=first)"),
+            ("python=3.9,", "`python=3.9,` is not a condition (write axis=value, such as python=first)"),
+            ("", "`` is not a condition (write axis=value, such as python=first)"),
+        ] {
+            assert_eq!(Condition::parse(text, &axes()).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_by_their_numbers() {
+        let sorted = ["1", "1.2", "v1.2.3", "1.10", "3.9", "3.13", "3.13t", "12.4.1", "123456789012345678901234567890"];
+        for (earlier, later) in sorted.iter().zip(&sorted[1..]) {
+            assert!(version_order(earlier, later).is_lt() && version_order(later, earlier).is_gt(), "{earlier} {later}");
         }
     }
 }

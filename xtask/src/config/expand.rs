@@ -1,263 +1,120 @@
-//! From images to builds: points of the axes, keys laid over each other, placeholders filled.
+//! One image into its builds: the points of its axes, each with the keys that hold there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize as _;
-use serde_json::{Map, Value};
-
-use super::condition::{Condition, Subject, selects};
-use super::faults::{Faults, suggest};
+use super::build::Builder;
+use super::faults::Faults;
+use super::layer::{self, Layered};
+use super::matrix::{is_apart, points, variant_axes};
+use super::paths::Root;
+use super::placeholder::{Piece, pieces};
+use super::places::{self, Scope};
+use super::policy::{self, Written};
 use super::tree::Document;
-use super::{placeholder, types};
+use super::types::{self, Image};
+use super::{Build, EventKey, Policy, names};
 
 /// What all images share.
-pub struct Common<'a> {
+pub struct Context<'a> {
     pub document: &'a Document,
+    pub root: &'a Root,
+    /// Also those that are wrong, empty.
     pub axes: &'a BTreeMap<String, Vec<String>>,
+    /// The same with what `include` adds, for conditions.
+    pub all_values: &'a BTreeMap<String, Vec<String>>,
     pub namespace: &'a str,
-    /// `cache.registry` and `release.candidates` as written.
-    pub cache: Option<&'a str>,
+    pub version_file: bool,
+    pub cache: Option<&'a types::Cache>,
     pub candidates: &'a str,
+    /// See [`policy::has_default_tag`].
+    pub default_tag: bool,
 }
 
-/// One build, before its keys are read one by one.
-pub struct Point {
-    pub id: String,
-    pub image: String,
-    pub variant: String,
-    pub axes: Vec<(String, String)>,
-    pub repository: String,
-    /// Placeholders filled but for those of the event, which stay.
-    pub keys: types::Image,
-    pub cache_ref: Option<String>,
-    pub candidates: String,
-}
-
-/// Keys that are about the matrix, not about a build.
-const MATRIX: [&str; 4] = ["variant", "when", "exclude", "include"];
-
-/// All builds of one image, in the order of its axes.
-pub fn expand(common: &Common<'_>, image: &str, faults: &mut Faults) -> Vec<Point> {
-    let at = |key: &str| common.document.line(&["image", image, key]);
-    let own = common.document.get(&["image", image]).cloned().unwrap_or_default();
-    let mut laid = common.document.get(&["defaults"]).cloned().unwrap_or(Value::Object(Map::new()));
-    lay(&mut laid, &own);
-    let text = |key: &str| laid.get(key).and_then(Value::as_str).map(str::to_owned);
-    let variant = text("variant").unwrap_or_default();
-    let Some(axes) = axes_of(common, &variant, at("variant"), faults) else { return Vec::new() };
-    let conditions = |key: &str, faults: &mut Faults| -> Vec<(usize, Condition)> {
-        let texts = laid.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        // What is included may be a value that the axis does not have.
-        let parse = if key == "include" { Condition::parse_free } else { Condition::parse };
-        let mut report = |error: String| faults.at(at(key), format!("image.{image}.{key}: {error}"));
-        texts
-            .filter_map(|text| parse(text, common.axes).map_err(&mut report).ok())
-            .map(|condition| (at(key), condition))
-            .collect()
-    };
-    let mut points = product(common, &axes);
-    for (line, condition) in conditions("exclude", faults) {
-        let before = points.len();
-        points.retain(|point| !selects(std::slice::from_ref(&condition), &Subject { image, id: "", point, axes: common.axes }));
-        if points.len() == before {
-            faults.at(line, format!("image.{image}.exclude: \"{}\" excludes nothing (take it out)", condition.text));
-        }
+/// Every build of an image, matrix first, then `include`; none if an axis or the variant is wrong.
+///
+/// The second value is false when some placeholder could not be filled.
+pub fn image(cx: &Context<'_>, name: &str, faults: &mut Faults) -> (Vec<Build>, bool) {
+    let base = layer::base(cx.document, name);
+    let written: Image = serde_json::from_value(base.value.clone()).unwrap_or_default();
+    let line = |key: &str| base.line(cx.document, &[key]);
+    if !names::is_component(name) {
+        let said = format!("image `{name}` can't be a repository's name (lower case letters and digits, . _ - between them)");
+        faults.at(cx.document.line(&["image", name]), said);
     }
-    for (line, condition) in conditions("include", faults) {
-        match included(&condition, &axes) {
-            Some(point) if points.contains(&point) => {
-                faults.at(line, format!("image.{image}.include: \"{}\" is there already", condition.text))
-            }
-            Some(point) => points.push(point),
-            None => faults
-                .at(line, format!("image.{image}.include: \"{}\" must name every axis: {}=…", condition.text, axes.join("=…,"))),
-        }
+    let variant = written.variant.clone().unwrap_or_default();
+    let axes = variant_axes(&variant, cx.axes);
+    let events = events(cx, name, &written, faults);
+    let keys: Vec<EventKey> = events.iter().map(|written| written.event.clone()).collect();
+    let scope = Scope { image: name, axes: &axes, all_axes: cx.axes, events: &keys, version_file: cx.version_file };
+    let mut filled = check_places(cx, &scope, &base, &events, faults);
+    let whens = layer::whens(cx.document, name, &axes, cx.all_values, faults);
+    for when in &whens {
+        let value = cx.document.get(&when.path).cloned().unwrap_or_default();
+        filled &= places::check_image(&scope, &Layered { value, sources: vec![when.path.clone()] }, cx.document, faults);
     }
-    let whens = whens(common, image, &laid, faults);
-    if let Value::Object(table) = &mut laid {
-        MATRIX.iter().for_each(|key| drop(table.remove(*key)));
+    let variant_known = pieces(&variant).iter().all(|piece| match piece {
+        Piece::Name(name) => cx.axes.get(*name).is_some_and(|values| !values.is_empty()),
+        Piece::Variable(_) => false,
+        _ => true,
+    });
+    if !variant_known || base.is_bad(cx.document, &["variant"]) {
+        return (Vec::new(), filled);
     }
-    points.into_iter().filter_map(|point| build(common, image, &variant, point, &laid, &whens, faults)).collect()
+    let apart = is_apart(written.repository.as_deref(), &axes);
+    let policies: Vec<Policy> = events.iter().map(|event| image_policy(cx, event, &axes, apart, faults)).collect();
+    policy::check_overlap(&policies, &events, cx.document, faults);
+    let points = points(cx, name, &axes, &written, &line, faults);
+    let mut builder = Builder { cx, name, whens: &whens, base: &base, policies, apart, prepared: HashMap::new() };
+    builder.check_conflicts(&points, faults);
+    (points.into_iter().map(|point| builder.build(&variant, point, faults)).collect(), filled)
 }
 
-/// The axes in the text of a variant, in their order there.
-fn axes_of(common: &Common<'_>, variant: &str, line: usize, faults: &mut Faults) -> Option<Vec<String>> {
-    let mut axes: Vec<String> = Vec::new();
-    let known = |name: &str| common.axes.contains_key(name);
-    for part in variant.split('{').skip(1) {
-        let name = part.split('}').next().unwrap_or_default();
-        if !known(name) {
-            faults.at(
-                line,
-                format!("variant: there is no axis {name} ({})", suggest(name, common.axes.keys().map(String::as_str))),
-            );
-            return None;
-        }
-        if !axes.iter().any(|axis| axis == name) {
-            axes.push(name.to_owned());
-        }
-    }
-    if !variant.is_empty() && axes.is_empty() {
-        faults.at(line, "variant names no axis (write it like \"{python}\", or take it out)");
-        return None;
-    }
-    Some(axes)
-}
-
-fn product(common: &Common<'_>, axes: &[String]) -> Vec<Vec<(String, String)>> {
-    let mut points = vec![Vec::new()];
-    for axis in axes {
-        let values = common.axes.get(axis).map(Vec::as_slice).unwrap_or_default();
-        let with = |point: &Vec<(String, String)>| {
-            values.iter().map(|value| [point.clone(), vec![(axis.clone(), value.clone())]].concat()).collect::<Vec<_>>()
-        };
-        points = points.iter().flat_map(with).collect();
-    }
-    points
-}
-
-fn included(condition: &Condition, axes: &[String]) -> Option<Vec<(String, String)>> {
-    let pairs = condition.point()?;
-    let value = |axis: &String| pairs.iter().find(|(name, _)| name == axis).map(|(_, value)| (axis.clone(), (*value).to_owned()));
-    let point: Option<Vec<(String, String)>> = axes.iter().map(value).collect();
-    point.filter(|point| point.len() == pairs.len())
-}
-
-/// A `when` with the line on which it stands.
-struct When {
-    line: usize,
-    condition: Condition,
-    keys: Value,
-}
-
-fn whens(common: &Common<'_>, image: &str, laid: &Value, faults: &mut Faults) -> Vec<When> {
-    let mut whens = Vec::new();
-    for (text, keys) in laid.get("when").and_then(Value::as_object).into_iter().flatten() {
-        let own = common.document.exact_line(&["image", image, "when", text]);
-        let line = own.unwrap_or_else(|| common.document.line(&["defaults", "when", text]));
-        for key in ["variant", "on", "when"].into_iter().filter(|key| keys.get(key).is_some()) {
-            faults.once(line, key, format!("when.\"{text}\" cannot set `{key}`"));
-        }
-        match Condition::parse(text, common.axes) {
-            Ok(condition) => whens.push(When { line, condition, keys: keys.clone() }),
-            Err(error) => faults.once(line, text, format!("when.{error} (quote the condition: when.\"python<3.9\".args)")),
-        }
-    }
-    whens
-}
-
-fn build(
-    common: &Common<'_>,
-    image: &str,
-    variant: &str,
-    axes: Vec<(String, String)>,
-    laid: &Value,
-    whens: &[When],
-    faults: &mut Faults,
-) -> Option<Point> {
-    let line =
-        |key: &str| common.document.exact_line(&["image", image, key]).unwrap_or_else(|| common.document.line(&["image", image]));
-    let mut known: Vec<(&str, &str)> = axes.iter().map(|(axis, value)| (axis.as_str(), value.as_str())).collect();
-    known.extend([("image", image), ("namespace", common.namespace)]);
-    let variant =
-        placeholder::fill_known(variant, &known).map_err(|error| faults.once(line("variant"), "variant", error)).ok()?;
-    let id = if variant.is_empty() { image.to_owned() } else { format!("{image}-{variant}") };
-    known.extend([("variant", variant.as_str()), ("id", id.as_str())]);
-
-    let subject = Subject { image, id: &id, point: &axes, axes: common.axes };
-    let holding: Vec<&When> = whens.iter().filter(|when| when.condition.holds(&subject)).collect();
-    let mut keys = laid.clone();
-    for (at, when) in holding.iter().enumerate() {
-        for other in &holding[..at] {
-            if let Some(key) = disagreement(&other.keys, &when.keys, "") {
-                let text = format!(
-                    "when.\"{}\" and when.\"{}\" (line {}) both set `{key}` of {id}, to different values",
-                    when.condition.text, other.condition.text, other.line
-                );
-                faults.once(when.line, &format!("{}{key}", other.condition.text), format!("{text} (make one exclude the other)"));
+/// The events of an image; a local-only one has its local event alone.
+fn events(cx: &Context<'_>, name: &str, written: &Image, faults: &mut Faults) -> Vec<Written> {
+    let mut events = policy::written(cx.document, Some(name), cx.default_tag);
+    if written.local_only == Some(true) {
+        for own in events.iter().filter(|written| written.event != EventKey::Local) {
+            if let Some(line) =
+                own.layers.sources.iter().filter(|source| source[0] == "image").find_map(|s| cx.document.exact_line(s))
+            {
+                faults.at(line, format!("{} of image `{name}` never happens: it is local-only (remove one of them)", own.event));
             }
         }
-        lay(&mut keys, &when.keys);
-    }
-    let default = if common.namespace.is_empty() { "{id}" } else { "{namespace}/{id}" };
-    let repository = keys.get("repository").and_then(Value::as_str).unwrap_or(default);
-    let repository = placeholder::fill_known(repository, &known)
-        .map_err(|error| faults.once(line("repository"), "repository", format!("repository: {error}")))
-        .ok()?;
-    known.push(("repository", &repository));
-    let mut on = common.document.get(&["on"]).cloned().unwrap_or(Value::Object(Map::new()));
-    lay(&mut on, keys.get("on").unwrap_or(&Value::Object(Map::new())));
-    keys["on"] = on;
-    let shared = |path: [&str; 2], text: &str, faults: &mut Faults| {
-        let filled = placeholder::fill_known(text, &known);
-        filled.map_err(|error| faults.once(common.document.line(&path), path[1], format!("{}: {error}", path.join(".")))).ok()
-    };
-    let cache_ref = common.cache.and_then(|text| shared(["cache", "registry"], text, faults));
-    let candidates = shared(["release", "candidates"], common.candidates, faults)?;
-    let mut wrong = BTreeSet::new();
-    fill(&mut keys, &known, "", &mut wrong);
-    for (key, error) in wrong {
-        let top = key.split('.').next().unwrap_or_default();
-        faults.once(line(top), &key, format!("image.{image}.{key}: {error}"));
-    }
-    match types::Image::deserialize(&keys) {
-        Ok(keys) => Some(Point {
-            repository,
-            keys,
-            cache_ref,
-            candidates,
-            id: id.clone(),
-            image: image.to_owned(),
-            variant: variant.clone(),
-            axes,
-        }),
-        Err(error) => {
-            faults.once(line(""), image, format!("image.{image}: {error}"));
-            None
+        if written.publish == Some(true) {
+            let line = layer::base(cx.document, name).line(cx.document, &["local-only"]);
+            faults.at(line, format!("image `{name}` is both local-only and publish = true (remove one of them)"));
         }
+        events.retain(|written| written.event == EventKey::Local);
     }
+    events
 }
 
-/// Lays `over` upon `under`: tables key by key, everything else replaced.
-pub fn lay(under: &mut Value, over: &Value) {
-    match (under, over) {
-        (Value::Object(under), Value::Object(over)) => {
-            for (key, value) in over {
-                match under.get_mut(key) {
-                    Some(below) => lay(below, value),
-                    None => drop(under.insert(key.clone(), value.clone())),
-                }
-            }
-        }
-        (under, over) => *under = over.clone(),
+/// The policy of an image for an event, before its placeholders are filled.
+fn image_policy(cx: &Context<'_>, event: &Written, axes: &[String], apart: bool, faults: &mut Faults) -> Policy {
+    let mut only = policy::check(event, cx.document, cx.all_values, true, faults);
+    // What an entry says of an axis that this image doesn't have is not about this image.
+    only.retain(|entry| entry.keys().iter().all(|key| ["image", "id"].contains(key) || axes.iter().any(|axis| axis == key)));
+    let mut policy = policy::policy(event, only);
+    if !apart && event.keys.tags.is_none() && matches!(event.event, EventKey::PullRequest | EventKey::Local) {
+        policy.tags.iter_mut().for_each(|tag| tag.push_str("-{variant}"));
     }
+    policy
 }
 
-/// The first key that two tables set to different values.
-fn disagreement(a: &Value, b: &Value, path: &str) -> Option<String> {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, value)| {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            disagreement(value, b.get(key)?, &path)
-        }),
-        (a, b) => (a != b).then(|| path.to_owned()),
+fn check_places(cx: &Context<'_>, scope: &Scope<'_>, base: &Layered, events: &[Written], faults: &mut Faults) -> bool {
+    let mut filled = places::check_image(scope, base, cx.document, faults);
+    for written in events {
+        filled &= places::check_event(scope, &written.event, &written.layers, cx.document, faults);
     }
-}
-
-/// Fills placeholders in every text below, but in secrets (variables) and conditions.
-fn fill(value: &mut Value, known: &[(&str, &str)], path: &str, wrong: &mut BTreeSet<(String, String)>) {
-    match value {
-        Value::String(text) if text.contains(['{', '}']) => match placeholder::fill_known(text, known) {
-            Ok(filled) => *text = filled,
-            Err(error) => drop(wrong.insert((path.to_owned(), error))),
-        },
-        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, known, path, wrong)),
-        Value::Object(table) => {
-            for (key, value) in table.iter_mut().filter(|(key, _)| !["secrets", "only"].contains(&key.as_str())) {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                fill(value, known, &path, wrong);
-            }
+    let shared = [
+        (cx.cache.map(|cache| cache.registry.as_str()), ["cache", "registry"]),
+        (Some(cx.candidates), ["release", "candidates"]),
+    ];
+    for (text, path) in shared {
+        for said in scope.faults(text.unwrap_or_default(), &super::placeholder::STATIC, &[]) {
+            filled = false;
+            faults.at(cx.document.line(&path), said);
         }
-        _ => {}
     }
+    filled
 }

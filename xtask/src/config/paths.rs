@@ -1,44 +1,122 @@
-//! Paths of the configuration: relative to the repository, and never out of it, links included.
+//! Paths of the file: relative to the repository, and never out of it, links included.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
-/// The path without `.` and `..`, if it stays inside the repository.
-///
-/// # Errors
-/// An absolute path, one that climbs out, or a link that leads out.
-pub fn inside(repo: &Utf8Path, path: &str) -> Result<Utf8PathBuf, String> {
-    let mut clean = Utf8PathBuf::new();
-    for part in Utf8Path::new(path).components() {
-        match part {
-            Utf8Component::CurDir => {}
-            Utf8Component::Normal(name) => clean.push(name),
-            Utf8Component::ParentDir if clean.pop() => {}
-            _ => return Err(format!("\"{path}\" leaves the repository (paths are relative to its top)")),
+/// The repository, with what was learned about its folders.
+#[derive(Debug)]
+pub struct Root {
+    repo: Utf8PathBuf,
+    real: Option<Utf8PathBuf>,
+    folders: RefCell<HashMap<Utf8PathBuf, bool>>,
+}
+
+impl Root {
+    pub fn new(repo: &Utf8Path) -> Root {
+        Root { repo: repo.to_owned(), real: repo.canonicalize_utf8().ok(), folders: RefCell::default() }
+    }
+
+    /// The path without `.` and `..`. Errors: it is empty, absolute or leaves the repository, also by a link.
+    pub fn inside(&self, path: &str) -> Result<Utf8PathBuf, String> {
+        let clean = clean(path)?;
+        let parent = clean.parent().unwrap_or(Utf8Path::new(""));
+        if !self.folder_stays(parent) || !self.stays(&clean) {
+            return Err(format!("`{path}` leads out of the repository by a link (paths stay inside it)"));
+        }
+        Ok(clean)
+    }
+
+    /// Where a path of the repository is on this machine.
+    pub fn join(&self, path: impl AsRef<Utf8Path>) -> Utf8PathBuf {
+        self.repo.join(path)
+    }
+
+    fn folder_stays(&self, folder: &Utf8Path) -> bool {
+        if let Some(&known) = self.folders.borrow().get(folder) {
+            return known;
+        }
+        let parent_stays = folder.parent().is_none_or(|parent| self.folder_stays(parent));
+        let stays = parent_stays && self.stays(folder);
+        self.folders.borrow_mut().insert(folder.to_owned(), stays);
+        stays
+    }
+
+    /// Only a link can lead out of a folder that is inside.
+    fn stays(&self, path: &Utf8Path) -> bool {
+        let here = self.repo.join(path);
+        if !here.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) || path.as_str().is_empty() {
+            return true;
+        }
+        match (here.canonicalize_utf8(), &self.real) {
+            (Ok(target), Some(real)) => target.starts_with(real),
+            // A link to nowhere: what it would lead to can't be known to be inside.
+            _ => false,
         }
     }
-    // The deepest part that exists decides where a link leads.
-    let there = |path: &&Utf8Path| repo.join(path).symlink_metadata().is_ok();
-    if let Some(found) = clean.ancestors().find(there) {
-        let real = repo.join(found).canonicalize_utf8();
-        let top = repo.canonicalize_utf8();
-        if let (Ok(real), Ok(top)) = (real, top)
-            && !real.starts_with(&top)
-        {
-            return Err(format!("\"{path}\" is a link out of the repository"));
+}
+
+fn clean(path: &str) -> Result<Utf8PathBuf, String> {
+    let outside = || format!("`{path}` is outside the repository (write a path relative to it)");
+    if path.is_empty() {
+        return Err("the path is empty (`.` is the repository)".into());
+    }
+    if path.contains(['{', '}', '\0', '\n']) {
+        return Err(format!("`{path}` has a stray brace or control character (a placeholder is {{name}})"));
+    }
+    if path == "~" || path.starts_with("~/") {
+        return Err(outside());
+    }
+    let mut clean = Utf8PathBuf::new();
+    for component in Utf8Path::new(path).components() {
+        match component {
+            Utf8Component::Normal(name) => clean.push(name),
+            Utf8Component::CurDir => {}
+            Utf8Component::ParentDir if clean.pop() => {}
+            _ => return Err(outside()),
         }
     }
     Ok(if clean.as_str().is_empty() { ".".into() } else { clean })
 }
 
-/// The text of a file of the repository.
-///
-/// # Errors
-/// Outside the repository, absent, a folder, not UTF-8.
-pub fn read(repo: &Utf8Path, path: &str) -> Result<String, String> {
-    let inside = inside(repo, path)?;
-    let bytes = std::fs::read(repo.join(&inside)).map_err(|error| format!("cannot read {inside}: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        format!("{inside} is not UTF-8 in line {line} (save it as UTF-8)")
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_and_stay_inside() {
+        let repo = tempfile::tempdir().unwrap();
+        let repo = Utf8Path::from_path(repo.path()).unwrap();
+        for folder in ["docker", "real"] {
+            std::fs::create_dir(repo.join(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc", repo.join("out")).unwrap();
+        std::os::unix::fs::symlink("../real", repo.join("docker/in")).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", repo.join("docker/file")).unwrap();
+        let root = Root::new(repo);
+        for (path, expected) in [
+            ("docker/Dockerfile", "docker/Dockerfile"),
+            ("./Dockerfile", "Dockerfile"),
+            (".", "."),
+            ("docker/../x/", "x"),
+            ("docker/in/x", "docker/in/x"),
+        ] {
+            assert_eq!(root.inside(path).unwrap(), expected);
+        }
+        for (path, expected) in [
+            ("/etc/passwd", "`/etc/passwd` is outside the repository (write a path relative to it)"),
+            ("../x", "`../x` is outside the repository (write a path relative to it)"),
+            ("a/../../x", "`a/../../x` is outside the repository (write a path relative to it)"),
+            ("~/x", "`~/x` is outside the repository (write a path relative to it)"),
+            ("", "the path is empty (`.` is the repository)"),
+            ("a/{x", "`a/{x` has a stray brace or control character (a placeholder is {name})"),
+            ("out/passwd", "`out/passwd` leads out of the repository by a link (paths stay inside it)"),
+            ("out", "`out` leads out of the repository by a link (paths stay inside it)"),
+            ("docker/file", "`docker/file` leads out of the repository by a link (paths stay inside it)"),
+            ("out/a/b/c", "`out/a/b/c` leads out of the repository by a link (paths stay inside it)"),
+        ] {
+            assert_eq!(root.inside(path).unwrap_err(), expected);
+        }
+    }
 }

@@ -46,6 +46,14 @@ impl Document {
         self.bad.contains(&key(path))
     }
 
+    /// Names below a top-level key where something wrong stood.
+    pub fn bad_below<'a>(&'a self, top: &'a str) -> impl Iterator<Item = &'a str> {
+        self.bad.iter().filter_map(move |key| {
+            let mut steps = key.split(STEP);
+            (steps.next() == Some(top)).then(|| steps.next()).flatten().filter(|_| steps.next().is_none())
+        })
+    }
+
     /// Takes out what stands at `path` (a whole list for one of its items) and remembers that it was wrong.
     pub fn take_out(&mut self, path: &[String]) {
         let in_list = (1..path.len()).find(|&end| matches!(self.get(&path[..end]), Some(Value::Array(_))));
@@ -118,7 +126,10 @@ impl Reader<'_> {
             }
             DeValue::Float(number) => {
                 let number = number.as_str().replace('_', "").parse::<f64>().ok().and_then(Number::from_f64);
-                number.map_or(Value::Null, Value::Number)
+                let whole =
+                    number.as_ref().and_then(Number::as_f64).filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+                // JSON Schema takes 1.0 for a whole number, serde does not.
+                whole.map(|number| Value::from(number as i64)).or(number.map(Value::Number)).unwrap_or_default()
             }
             DeValue::Datetime(_) => Value::Null,
             DeValue::Table(table) => self.table(table, path),

@@ -35,8 +35,8 @@ impl<T> Default for OneOrMany<T> {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct File {
-    /// Version of this language: 1.
-    #[schemars(range(min = 1, max = 1))]
+    /// Version of this language: 1, also when it is not written.
+    #[schemars(range(min = 1, max = 1), extend("default" = 1))]
     pub schema: u32,
     /// Host of the registry; empty: images stay local. `${NAME}` is an environment variable.
     pub registry: String,
@@ -65,8 +65,10 @@ pub struct File {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Login {
+    /// "${NAME}", an environment variable
     #[schemars(regex(pattern = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"))]
     pub username: String,
+    /// "${NAME}", an environment variable
     #[schemars(regex(pattern = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"))]
     pub password: String,
 }
@@ -145,7 +147,8 @@ pub type Duration = String;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Secret {
-    Env(String),
+    /// "${NAME}", an environment variable
+    Env(#[schemars(regex(pattern = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"))] String),
     File(AxisFile),
 }
 
@@ -334,6 +337,7 @@ impl Default for Release {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
+    #[schemars(range(min = 1))]
     pub keep: u32,
     pub grace: Duration,
 }

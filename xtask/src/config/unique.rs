@@ -1,55 +1,173 @@
-//! Two builds never share an id, a tag or a cache reference.
+//! Names that two builds may not share, and whether what was filled in is a name at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::faults::Faults;
 use super::tree::Document;
-use super::{Build, EventKey};
+use super::{Build, EventKey, names, placeholder};
 
-pub fn check(document: &Document, builds: &[Build], faults: &mut Faults) {
+/// Reports invalid repositories, tags and cache refs, and ids, tags, cache refs and generated files of two builds.
+///
+/// Builds of `doubtful` images have placeholders that could not be filled: they are not compared.
+pub fn check(builds: &[Build], doubtful: &BTreeSet<&str>, document: &Document, faults: &mut Faults) {
     let mut ids = HashMap::new();
+    let mut files = HashMap::new();
     let mut caches = HashMap::new();
-    let mut tags: HashMap<(&EventKey, &str, &str), &Build> = HashMap::new();
-    for build in builds {
-        let line = |key: &str| {
-            document.exact_line(&["image", &build.image, key]).unwrap_or_else(|| document.line(&["image", &build.image]))
-        };
+    let mut repositories: HashMap<&str, Vec<&Build>> = HashMap::new();
+    let certain = || builds.iter().filter(|build| !doubtful.contains(build.image.as_str()));
+    for build in certain() {
+        let header = document.line(&["image", &build.image]);
+        valid(build, document, faults);
         if let Some(other) = ids.insert(build.id.as_str(), build) {
-            let text = format!("image.{} and image.{} both make the build {}", other.image, build.image, build.id);
-            faults.once(line("variant"), &build.image, format!("{text} (name an axis more in `variant`)"));
+            faults.once(
+                header,
+                "id",
+                format!(
+                    "two builds are called `{}`: of image `{}` and of image `{}`{}",
+                    build.id,
+                    other.image,
+                    build.image,
+                    example(other, build)
+                ),
+            );
         }
-        if let Some(reference) = &build.cache_ref {
-            if let Some(other) = caches.insert(reference.as_str(), build) {
-                let text = format!("{} and {} both cache in {reference}", other.id, build.id);
-                faults.once(
-                    document.line(&["cache", "registry"]),
-                    "cache",
-                    format!("{text} (put {{variant}} or {{id}} into cache.registry)"),
-                );
-            }
-        }
-        for policy in &build.on {
-            for tag in &policy.tags {
-                let Some(other) =
-                    tags.insert((&policy.event, &build.repository, tag), build).filter(|other| other.id != build.id)
-                else {
-                    continue;
-                };
-                let text = format!("{} and {} both get the tag {}:{tag}", other.id, build.id, build.repository);
-                faults.once(
-                    line("repository"),
-                    &build.image,
-                    format!("{text} (put {{variant}} or {{id}} into `repository` or the tags)"),
-                );
-            }
-        }
-        let image_tag =
-            build.cache_ref.as_deref().and_then(|cache| cache.rsplit_once(':')).filter(|(name, _)| *name == build.repository);
-        if let Some((_, tag)) = image_tag
-            && let Some(policy) = build.on.iter().find(|policy| policy.tags.iter().any(|other| other == tag))
+        if build.template.is_some()
+            && let Some(other) = files.insert(&build.dockerfile, build)
         {
-            let text = format!("the cache of {} would overwrite its tag {tag} ({:?})", build.id, policy.event);
-            faults.once(document.line(&["cache", "registry"]), "tag", format!("{text} (give cache.registry another tag)"));
+            let said = format!(
+                "`{}` and `{}` both generate {} (put {{variant}} or {{id}} into dockerfile)",
+                other.id, build.id, build.dockerfile
+            );
+            faults.once(key_line(document, build, "dockerfile"), "generated", said);
+        }
+        if let Some(cache) = &build.cache_ref
+            && let Some(other) = caches.insert(cache, build)
+        {
+            let said =
+                format!("`{}` and `{}` share the cache ref {cache} (put {{variant}} or {{id}} into it)", other.id, build.id);
+            faults.once(document.line(&["cache", "registry"]), "cache", said);
+        }
+        repositories.entry(&build.repository).or_default().push(build);
+    }
+    for build in certain() {
+        let shared = build.cache_ref.as_deref().and_then(|cache| cache.rsplit_once(':'));
+        let owners = shared.and_then(|(repository, tag)| Some((repositories.get(repository)?, tag)));
+        if let Some((owners, tag)) = owners
+            && let Some(owner) =
+                owners.iter().find(|owner| owner.on.iter().any(|policy| policy.tags.iter().any(|other| other == tag)))
+        {
+            let said = format!(
+                "the cache ref {} is also a tag of `{}`, and each would overwrite the other",
+                build.cache_ref.as_deref().unwrap_or_default(),
+                owner.id
+            );
+            faults.once(document.line(&["cache", "registry"]), "tag", format!("{said} (choose another)"));
         }
     }
+    for builds in repositories.values().filter(|builds| builds.len() > 1) {
+        shared_tags(builds, document, faults);
+    }
+}
+
+/// Two builds of one repository and one tag, in an event that both have.
+fn shared_tags(builds: &[&Build], document: &Document, faults: &mut Faults) {
+    let mut owners: HashMap<(&EventKey, &str), &Build> = HashMap::new();
+    for build in builds {
+        for policy in &build.on {
+            for tag in &policy.tags {
+                match owners.insert((&policy.event, tag), build) {
+                    Some(other) if other.id != build.id => {
+                        let line = tags_line(document, build, &policy.event);
+                        let hint = if build.variant.is_empty() {
+                            "give one of them another repository"
+                        } else {
+                            "put {variant} into the tag or the repository"
+                        };
+                        let said = format!(
+                            "`{}` and `{}` share the tag {}:{tag} in {} ({hint})",
+                            other.id, build.id, build.repository, policy.event
+                        );
+                        faults.once(line, "tag", said);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn example(one: &Build, two: &Build) -> String {
+    let point = |build: &Build| build.axes.iter().map(|(axis, value)| format!("{axis}={value}")).collect::<Vec<_>>().join(",");
+    if one.image == two.image {
+        format!(" ({} and {}: put something between the axes in variant)", point(one), point(two))
+    } else {
+        " (rename one)".into()
+    }
+}
+
+fn valid(build: &Build, document: &Document, faults: &mut Faults) {
+    let Build { id, repository, .. } = build;
+    if !names::is_component(&build.image) {
+        return;
+    }
+    if names::has_registry(repository) {
+        let said =
+            format!("repository `{repository}` of `{id}` begins with a registry (leave it out: `registry` is put in front)");
+        faults.once(key_line(document, build, "repository"), "repository", said);
+        return;
+    }
+    if !names::is_repository(repository) {
+        let hint =
+            if repository.to_lowercase() == *repository { "letters and digits, . _ - / between them" } else { "lower case only" };
+        let said = format!("`{repository}` can't be the repository of `{id}` ({hint})");
+        faults.once(key_line(document, build, "repository"), "repository", said);
+        return;
+    }
+    if let Some(cache) = build.cache_ref.as_ref().filter(|cache| !is_reference(cache)) {
+        faults.once(
+            document.line(&["cache", "registry"]),
+            "ref",
+            format!("`{cache}` can't be the cache ref of `{id}` (write \"repository:tag\")"),
+        );
+    }
+    if !names::is_repository(&build.candidates) {
+        let said = format!("`{}` can't be the repository of candidates (lower case, no tag)", build.candidates);
+        faults.once(document.line(&["release", "candidates"]), "candidates", said);
+    }
+    for policy in &build.on {
+        for tag in policy.tags.iter().chain(&policy.cache_from_tags).filter(|tag| !names::is_tag(&sample(tag))) {
+            let said = format!("`{tag}` can't be a tag of `{id}` (at most 128 letters, digits, `_`, `.` and `-`)");
+            faults.once(tags_line(document, build, &policy.event), "valid", said);
+        }
+    }
+}
+
+/// The tag with something of the right length for what only the event knows.
+fn sample(tag: &str) -> String {
+    placeholder::fill(tag, |name| {
+        Some(match name {
+            "sha" => "0123456789012345678901234567890123456789",
+            "sha7" => "0123456",
+            "timestamp" => "20260101-000000",
+            "date" => "20260101",
+            _ => "1",
+        })
+    })
+    .unwrap_or_default()
+}
+
+fn is_reference(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(repository, tag)| names::is_repository(repository) && names::is_tag(tag))
+}
+
+fn key_line(document: &Document, build: &Build, key: &str) -> usize {
+    let own = ["image", &build.image, key];
+    document.exact_line(&own).or_else(|| document.exact_line(&["defaults", key])).unwrap_or_else(|| document.line(&own))
+}
+
+fn tags_line(document: &Document, build: &Build, event: &EventKey) -> usize {
+    let own = ["image", &build.image, "on"];
+    let tables: [&[&str]; 3] = [&own, &["defaults", "on"], &["on"]];
+    let written = tables.iter().find_map(|table| document.exact_line(&[table, &event.path()[..], &["tags"]].concat()));
+    written.unwrap_or_else(|| document.line(&["image", &build.image]))
 }

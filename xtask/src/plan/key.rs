@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::parents::Resolved;
 use super::planner::Input;
-use crate::config::Build;
+use crate::config::{Build, Test};
 
 pub struct Inputs<'a> {
     pub input: &'a Input<'a>,
@@ -25,7 +25,7 @@ pub struct Inputs<'a> {
 /// Lower-case hex, 64 characters.
 pub fn key(inputs: &Inputs<'_>) -> String {
     let Inputs { input, build, .. } = inputs;
-    let dockerfile = input.facts.dockerfiles.get(&build.dockerfile);
+    let dockerfile = input.facts.dockerfile(build);
     let parent = |parent: &Resolved| {
         let key = parent.is.strip_prefix("build:").and_then(|id| inputs.keys.get(id));
         (parent.name.clone(), key.unwrap_or(&parent.is).clone())
@@ -46,4 +46,14 @@ pub fn key(inputs: &Inputs<'_>) -> String {
         "version": input.version.map(|version| &version.text),
     });
     crate::facts::hex(&Sha256::digest(serde_json::to_vec(&named).unwrap_or_default()))
+}
+
+/// The key of a build together with everything its tests consist of. Lower-case hex, 64 characters.
+pub fn test_key(input: &Input<'_>, build: &Build, key: &str) -> String {
+    let test = |test: &Test| {
+        let mounts = test.mounts.iter().map(|(path, inside)| (inside, input.facts.mounted.get(path))).collect::<Vec<_>>();
+        json!({ "kind": test.kind, "mounts": mounts, "deps": test.deps, "env": test.env, "workdir": test.workdir })
+    };
+    let named = json!({ "key": key, "tests": build.tests.iter().map(test).collect::<Vec<_>>() });
+    crate::facts::hex(&Sha256::digest(named.to_string()))
 }

@@ -10,11 +10,13 @@ mod narrow;
 mod parents;
 mod planner;
 pub mod render;
+mod reuse;
 mod select;
 mod tags;
 
 pub use narrow::narrow;
 pub use planner::plan;
+pub use reuse::reuse;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,19 @@ pub struct Build {
     pub reasons: Vec<String>,
 }
 
+impl Build {
+    /// Whether the build itself pushes its image, as a candidate; else it is only loaded.
+    pub fn pushes_candidate(&self) -> bool {
+        self.test.candidate.is_some() && self.push.how == How::Promote
+    }
+
+    /// The names that the image has in the engine, the one it is built under first.
+    pub fn names(&self) -> Vec<String> {
+        let candidate = self.test.candidate.iter().filter(|_| self.pushes_candidate());
+        candidate.chain(&self.test.load).cloned().collect()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
@@ -99,6 +114,8 @@ pub struct TestStage {
     pub load: Vec<String>,
     /// Where the image is pushed before it is tested; null where nothing may be published.
     pub candidate: Option<String>,
+    /// Tag that is moved to the candidate's digest once its tests passed; beside the candidate.
+    pub mark: Option<String>,
     /// As buildx takes them.
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,

@@ -116,7 +116,7 @@ fn build(
     let select::Taken { build, policy, .. } = taken;
     let mut reasons = taken.reasons.clone();
     let repository = with_registry(input.config, &build.repository);
-    let dockerfile = input.facts.dockerfiles.get(&build.dockerfile);
+    let dockerfile = input.facts.dockerfile(build);
     let (dependencies_changed, why) = deps::changed_for(build, dockerfile, &input.facts.since_release);
     let fresh = match policy.fresh {
         _ if matches!(input.event, Event::Manual { rebuild: true, .. }) => Some("fresh: a rebuild was asked for".to_owned()),
@@ -145,8 +145,9 @@ fn build(
     let inputs = key::Inputs { input, build, args: &args, platforms: &platforms, parents: &parents, keys };
     let key = key::key(&inputs);
     keys.insert(build.id.clone(), key.clone());
-    let candidate = publishes
-        .then(|| format!("{}:candidate-{}-{}", with_registry(input.config, &build.candidates), &key[..12], input.facts.run));
+    let candidates = with_registry(input.config, &build.candidates);
+    let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
+    let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build, &key)[..12]));
     if tags.is_empty() && publishing_event(input) && build.publish {
         warnings.push(format!("{}: `tags = []`: built and tested, not published", build.id));
     }
@@ -171,7 +172,7 @@ fn build(
         timeout: build.timeout.as_secs(),
         action: Action::Build,
         parents: parents.iter().map(|parent| (parent.name.clone(), parent.is.clone())).collect(),
-        test: TestStage { fresh: is_fresh, load, candidate, cache_from: cache.from, cache_to: cache.to },
+        test: TestStage { fresh: is_fresh, load, candidate, mark, cache_from: cache.from, cache_to: cache.to },
         push: PushStage { how, cache_from: cache.push_from, tags: once, moving, replace: publishes && policy.replace },
         tests: build.tests.clone(),
         platforms,

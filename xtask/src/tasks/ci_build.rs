@@ -11,10 +11,13 @@ use crate::build::store::{self, Image, Store};
 use crate::build::{self, health, lock};
 use crate::context::Context;
 use crate::error::Fault;
+use crate::exec::Runner;
 use crate::parallel;
-use crate::plan::Plan;
+use crate::plan::{self, Build, Plan};
 use crate::progress::display::Display;
-use crate::{docker, report, template};
+use crate::publish::stage;
+use crate::registry::{self, Live};
+use crate::{candidate, docker, report, template};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -33,13 +36,38 @@ enum Mode {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    if args.mode == Mode::Push {
-        return Err(Fault::usage("cannot publish: this version builds and tests only").hint("use `--mode test`").into());
-    }
     let plan = context.plan()?;
+    let _lock = lock::take(&context.repo.join(build::FOLDER))?;
+    match args.mode {
+        Mode::Test => test(context, args, plan),
+        Mode::Push => push(context, &plan),
+    }
+}
+
+/// The push stage: the gate, then the written-once tags of all builds, or of none.
+fn push(context: &Context, plan: &Plan) -> Result<()> {
+    super::release::refuse_a_part(context, plan)?;
+    if let Some(why) = stage::nothing(plan) {
+        report::note(&format!("nothing to publish: {why}"));
+        return Ok(());
+    }
+    let lines = stage::push(&context.runner, &context.repo, plan)?;
+    if context.json {
+        report::result(&serde_json::to_string_pretty(&lines)?);
+    } else if !lines.is_empty() {
+        report::result(&stage::table(&lines));
+    }
+    if lines.iter().all(|line| line.outcome == "unchanged") {
+        report::note(&format!("nothing to do: {} tags are published", lines.len()));
+    }
+    Ok(())
+}
+
+fn test(context: &Context, args: &Args, mut plan: Plan) -> Result<()> {
     dockerfiles_are_current(context, &plan)?;
     let folder = context.repo.join(build::FOLDER);
-    let _lock = lock::take(&folder)?;
+    let registry = Live::new(&context.runner);
+    reuse(&mut plan, &registry)?;
     let mut store = Store::read(&folder);
     if store.engine_root.as_str().is_empty() {
         store.engine_root = health::engine(&context.runner)?["DockerRootDir"].as_str().unwrap_or("/").into();
@@ -61,7 +89,9 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let outcomes = build::run(&job);
     display.clear();
     let mut results = Results { schema: 1, seconds: 0.0, builds: outcomes? };
-    name(context, &results)?;
+    name(context, &plan, &results)?;
+    let runner = &context.runner;
+    candidate::receipts(&context.repo, &plan, &results.builds, &registry, |build| local(runner, build))?;
     measure(context, &mut results, &mut store)?;
     results.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     if results.builds.iter().any(|build| build.result != Ending::Skipped) {
@@ -87,13 +117,43 @@ fn dockerfiles_are_current(context: &Context, plan: &Plan) -> Result<()> {
     Err(fault.hint("run `cargo xtask gen-dockerfiles` and commit the result").into())
 }
 
-/// Further local names; bake has given the first.
-fn name(context: &Context, results: &Results) -> Result<()> {
-    let good = results.builds.iter().filter(|build| build.result.is_good());
-    let tags = good
+/// What passed its tests before is not built again.
+fn reuse(plan: &mut Plan, registry: &Live) -> Result<()> {
+    let before = candidate::tested_before(plan, registry)?;
+    if before.is_empty() {
+        return Ok(());
+    }
+    report::note(&format!("{} of {} builds were built and tested before", before.len(), plan.builds.len()));
+    let image = |build: &Build| Some((build.id.clone(), candidate::by_digest(build, before.get(&build.id)?)));
+    let images = plan.builds.iter().filter_map(image).collect();
+    plan::reuse(plan, &images);
+    Ok(())
+}
+
+/// What the engine says of an image that was only loaded.
+fn local(runner: &Runner, build: &Build) -> Result<Vec<registry::Image>> {
+    let Some(name) = build.test.load.first() else { return Ok(Vec::new()) };
+    let text = runner.read(&docker::inspect_image(name))?;
+    let image = serde_json::from_str(&text).context("cannot understand `docker image inspect`")?;
+    Ok(vec![registry::Image::from_config(&image)])
+}
+
+/// Further local names; bake has given the first. An engine that did not keep what was pushed fetches it.
+fn name(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
+    let runner = &context.runner;
+    let good = || results.builds.iter().filter(|build| build.result.is_good());
+    let pushed = |id: &str| plan.builds.iter().any(|build| build.id == id && build.pushes_candidate());
+    let built = good().filter(|build| build.digest.is_some() && pushed(&build.id));
+    let candidates: Vec<String> = built.filter_map(|build| build.names.first().cloned()).collect();
+    if !candidates.is_empty() {
+        let here = docker::images(&runner.output(&docker::inspect_images(&candidates))?.stdout);
+        let missing = candidates.iter().filter(|name| !here.iter().any(|image| image.is_called(name)));
+        let pulls = missing.map(|name| docker::pull(name)).collect();
+        parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
+    }
+    let tags = good()
         .filter_map(|build| build.names.split_first())
         .flat_map(|(first, more)| more.iter().map(move |name| docker::tag(first, name)));
-    let runner = &context.runner;
     parallel::map(context.jobs, tags.collect(), |cmd| runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
     Ok(())
 }

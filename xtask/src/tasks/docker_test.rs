@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use serde_json::Value;
 
 use crate::build::{self, health, lock, store};
+use crate::candidate::Digests;
 use crate::container::case::{self, Case};
 use crate::container::junit;
 use crate::container::run::{self, Outcome};
@@ -14,10 +15,11 @@ use crate::context::Context;
 use crate::error::Fault;
 use crate::exec::Runner;
 use crate::parallel;
-use crate::plan::Plan;
+use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
 use crate::progress::state::Steps;
-use crate::{docker, report};
+use crate::registry::Live;
+use crate::{candidate, docker, report};
 
 /// What a test is reckoned to need; as many run at once as the engine's memory allows.
 const MEMORY: u64 = 1 << 30;
@@ -35,7 +37,15 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let _lock = lock::take(&folder)?;
     let engine = health::engine(&context.runner)?;
     let gpus = engine["Runtimes"].get("nvidia").is_some() && std::path::Path::new("/dev/nvidia0").exists();
-    let cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), gpus)?;
+    let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), gpus)?;
+    let registry = Live::new(&context.runner);
+    let candidates = candidate::candidates(&plan, &registry)?;
+    let before = candidate::marked(&plan, &registry, &candidates)?;
+    if !before.is_empty() {
+        report::note(&format!("{} of {} builds passed the same tests before", before.len(), plan.builds.len()));
+    }
+    cases.retain(|cases| cases.first().is_some_and(|case| !before.contains_key(&case.build.id)));
+    by_digest(context, &plan, &mut cases, &candidates)?;
     for build in plan.builds.iter().filter(|build| build.tests.is_empty()) {
         report::note(&format!("{}: no tests", build.id));
     }
@@ -56,9 +66,42 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let json = serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "tests": outcomes }))?;
     if outcomes.iter().any(|outcome| outcome.passed.is_some()) {
         store::write(&folder, "tests.json", &json)?;
+        let passed = passed(&plan, &outcomes, &candidates, &before);
+        candidate::add_tests(&context.repo, &plan, &outcomes, &passed)?;
     }
+    candidate::mark(&plan, &registry, &passed(&plan, &outcomes, &candidates, &before))?;
     print(context, &outcomes, &json);
     verdict(&plan, &outcomes)
+}
+
+/// Candidates are tested by the digest that will be published; one that was built elsewhere is fetched.
+fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candidates: &Digests) -> Result<()> {
+    let runner = &context.runner;
+    let mut missing = Vec::new();
+    for cases in cases.iter_mut() {
+        let Some(build) = cases.first().map(|case| case.build).filter(|build| build.pushes_candidate()) else { continue };
+        let Some(digest) = candidates.get(&build.id) else {
+            let candidate = build.test.candidate.as_deref().unwrap_or_default();
+            let fault = Fault::not_ready(format!("cannot test what is not built: {candidate} is not in the registry"));
+            return Err(fault.hint(format!("run `cargo xtask ci-build --mode test --event {}`", plan.event.flag())).into());
+        };
+        let image = candidate::by_digest(build, digest);
+        cases.iter_mut().for_each(|case| case.container.image.clone_from(&image));
+        missing.extend((!runner.output(&docker::inspect_image(&image))?.ok()).then_some(image));
+    }
+    let pulls = missing.iter().map(|image| docker::pull(image)).collect();
+    parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().map(|done| done.map(drop)).collect()
+}
+
+/// The candidates whose tests all passed now, and those that have none.
+fn passed(plan: &Plan, outcomes: &[Outcome], candidates: &Digests, before: &Digests) -> Digests {
+    let passed = |build: &&Build| {
+        let mine: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.id == build.id).collect();
+        let all = mine.len() == build.tests.len() && mine.iter().all(|outcome| outcome.passed == Some(true));
+        all && !before.contains_key(&build.id)
+    };
+    let builds = plan.builds.iter().filter(passed);
+    builds.filter_map(|build| Some((build.id.clone(), candidates.get(&build.id)?.clone()))).collect()
 }
 
 fn test(runner: &Runner, case: &Case<'_>, display: &Display) -> Result<Outcome> {
@@ -75,6 +118,7 @@ fn test(runner: &Runner, case: &Case<'_>, display: &Display) -> Result<Outcome> 
 /// All images that are missing, at once, with the command that builds them.
 fn images_are_here(context: &Context, cases: &[Vec<Case<'_>>]) -> Result<()> {
     let first = cases.iter().filter_map(|cases| cases.first());
+    let first = first.filter(|case| !case.build.pushes_candidate());
     let wanted: Vec<(&str, String)> = first.map(|case| (case.build.id.as_str(), case.container.image.clone())).collect();
     if wanted.is_empty() {
         return Ok(());

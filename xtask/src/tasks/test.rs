@@ -30,7 +30,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     step(context, "clippy", &cargo("lint the code", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))?;
     lint(context)?;
     if !args.fast {
-        let was_up = sandbox::is_up(&context.runner);
+        let was_up = sandbox::running()?.is_some();
         // One thread: the tests share one engine, and two builds at once measure nothing.
         let tests = cargo("run the end-to-end tests", &["test", "--test", "e2e", "--", "--test-threads=1", "--nocapture"]);
         let result = step(context, "end to end", &tests.timeout(Duration::from_secs(60 * 60)));
@@ -82,7 +82,9 @@ fn tools(context: &Context) -> Result<Utf8PathBuf> {
     }
     if !tools.join("bin/actionlint").exists() {
         if context.runner.which("go").is_none() {
-            return Err(Fault::not_ready("cannot lint the workflows: there is no go to install actionlint with").hint("install Go").into());
+            return Err(Fault::not_ready("cannot lint the workflows: there is no go to install actionlint with")
+                .hint("install Go")
+                .into());
         }
         let go = Cmd::change("go", "install actionlint").args(["install", ACTIONLINT]).env("GOBIN", tools.join("bin").as_str());
         step(context, "linters", &go)?;

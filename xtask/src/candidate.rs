@@ -1,0 +1,208 @@
+//! The test stage's part of publishing: candidates that need not be built again, receipts, and the mark of a passed test.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use camino::Utf8Path;
+
+use crate::build::outcome::Outcome;
+use crate::container::run::Outcome as TestOutcome;
+use crate::error::Fault;
+use crate::plan::{Build, Plan};
+use crate::receipt::{self, Receipt, Tested};
+use crate::registry::{Digest, Image, Registry, digests, each, put, split};
+
+/// Build id → digest.
+pub type Digests = BTreeMap<String, Digest>;
+
+fn pushed(plan: &Plan) -> impl Iterator<Item = &Build> {
+    plan.builds.iter().filter(|build| build.pushes_candidate())
+}
+
+/// `REPOSITORY@DIGEST` of a candidate.
+pub fn by_digest(build: &Build, digest: &Digest) -> String {
+    let candidate = build.test.candidate.as_deref().unwrap_or(&build.repository);
+    format!("{}@{digest}", split(candidate).0)
+}
+
+/// The builds whose key and tests are those of an image that passed before: its digest becomes this run's candidate.
+///
+/// Fresh builds count only if it was this very run that built them.
+///
+/// # Errors
+/// The registry's.
+pub fn tested_before(plan: &Plan, registry: &dyn Registry) -> Result<Digests> {
+    let builds: Vec<&Build> = pushed(plan).collect();
+    let found = each(&builds, |build| {
+        let (candidate, mark) =
+            (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
+        let Some(tested) = registry.digest(mark)? else { return Ok(None) };
+        let now = registry.digest(candidate)?;
+        if now.as_ref() == Some(&tested) {
+            return Ok(Some(tested));
+        }
+        if build.test.fresh {
+            return Ok(None);
+        }
+        put(registry, split(mark).0, &tested, candidate)?;
+        Ok(Some(tested))
+    })?;
+    let ids = builds.iter().map(|build| build.id.clone());
+    Ok(ids.zip(found).filter_map(|(id, digest)| Some((id, digest?))).collect())
+}
+
+/// What this run's candidates are, those that are there.
+///
+/// # Errors
+/// The registry's.
+pub fn candidates(plan: &Plan, registry: &dyn Registry) -> Result<Digests> {
+    let builds: Vec<&Build> = pushed(plan).collect();
+    let names: Vec<String> = builds.iter().filter_map(|build| build.test.candidate.clone()).collect();
+    let found = digests(registry, &names)?;
+    Ok(builds.iter().zip(found).filter_map(|(build, digest)| Some((build.id.clone(), digest?))).collect())
+}
+
+/// Those of `candidates` that carry the mark of their tests.
+///
+/// # Errors
+/// The registry's.
+pub fn marked(plan: &Plan, registry: &dyn Registry, candidates: &Digests) -> Result<Digests> {
+    let builds: Vec<&Build> = pushed(plan).filter(|build| candidates.contains_key(&build.id)).collect();
+    let names: Vec<String> = builds.iter().filter_map(|build| build.test.mark.clone()).collect();
+    let found = digests(registry, &names)?;
+    let both = builds.iter().zip(found).filter_map(|(build, digest)| Some((build.id.clone(), digest?)));
+    Ok(both.filter(|(id, digest)| candidates.get(id) == Some(digest)).collect())
+}
+
+/// Moves the marks of everything that passed, and of what has no tests.
+///
+/// # Errors
+/// The registry's; refused when a candidate is not any more what was tested.
+pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests) -> Result<()> {
+    let builds: Vec<(&Build, &Digest)> = pushed(plan).filter_map(|build| Some((build, passed.get(&build.id)?))).collect();
+    each(&builds, |(build, digest)| {
+        let (candidate, mark) =
+            (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
+        let now = registry.digest(candidate)?;
+        if now.as_ref() != Some(digest) {
+            let now = now.map_or("gone".to_owned(), |now| now.to_string());
+            let message = format!("{}: the candidate changed while it was tested: tested {digest}, now {now}", build.id);
+            return Err(Fault::refused(message).hint("build and test it again").into());
+        }
+        put(registry, split(candidate).0, digest, mark).map(drop)
+    })?;
+    Ok(())
+}
+
+/// Writes the receipts of what was built; `image` says what an image consists of.
+///
+/// # Errors
+/// Refused when the registry does not have what was pushed; the registry's or engine's.
+pub fn receipts(
+    repo: &Utf8Path,
+    plan: &Plan,
+    outcomes: &[Outcome],
+    registry: &dyn Registry,
+    local: impl Fn(&Build) -> Result<Vec<Image>> + Sync,
+) -> Result<()> {
+    let built: Vec<(&Build, &Outcome, Digest)> = outcomes
+        .iter()
+        .filter_map(|outcome| {
+            let build = plan.builds.iter().find(|build| build.id == outcome.id)?;
+            Some((build, outcome, Digest::parse(outcome.digest.as_deref()?).ok()?))
+        })
+        .collect();
+    each(&built, |(build, outcome, digest)| {
+        let images = if build.pushes_candidate() {
+            let name = by_digest(build, digest);
+            let missing = || Fault::refused(format!("{}: {name} was pushed and is not in the registry", build.id));
+            registry.images(&name)?.ok_or_else(missing)?
+        } else {
+            local(build)?
+        };
+        let steps = &outcome.steps;
+        let receipt = Receipt {
+            digest: Some(digest.clone()),
+            images,
+            steps: steps.total,
+            cached: steps.cached,
+            ..Receipt::new(plan, build)
+        };
+        receipt.write(repo, build)
+    })?;
+    Ok(())
+}
+
+/// Adds to the receipts which tests ran.
+///
+/// # Errors
+/// A receipt that cannot be read or written.
+pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], passed: &Digests) -> Result<()> {
+    let mut receipts = receipt::read(repo, plan)?;
+    for build in &plan.builds {
+        let mine = outcomes.iter().filter(|outcome| outcome.id == build.id);
+        let tested = |outcome: &TestOutcome| {
+            Some(Tested { name: outcome.test.clone(), passed: outcome.passed?, seconds: outcome.seconds })
+        };
+        let tests: Vec<Tested> = mine.filter_map(tested).collect();
+        let mut receipt = receipts.remove(&build.id).unwrap_or_else(|| Receipt::new(plan, build));
+        receipt.digest = passed.get(&build.id).cloned().or(receipt.digest);
+        if receipt.digest.is_some() && !(tests.is_empty() && !receipt.tests.is_empty()) {
+            receipt.tests = tests;
+            receipt.write(repo, build)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::How;
+    use crate::plan::testing::{build, plan};
+    use crate::registry::memory::{Memory, d};
+
+    fn one(fresh: bool) -> Plan {
+        let mut build = build("a");
+        build.push.how = How::Promote;
+        build.test.candidate = Some("r/a:candidate-k-1".into());
+        build.test.mark = Some("r/a:tested-k-t".into());
+        build.test.fresh = fresh;
+        plan(vec![build])
+    }
+
+    #[test]
+    fn what_was_tested_before_is_this_runs_candidate() {
+        // (candidate now, mark, fresh, is it reused)
+        let table = [
+            (None, None, false, false),
+            (None, Some(1), false, true),
+            (Some(2), Some(1), false, true),
+            (Some(1), Some(1), false, true),
+            (None, Some(1), true, false),
+            (Some(2), Some(1), true, false),
+            (Some(1), Some(1), true, true),
+        ];
+        for (candidate, mark, fresh, reused) in table {
+            let memory = Memory::default();
+            candidate.iter().for_each(|n| memory.set("r/a:candidate-k-1", &d(*n)));
+            mark.iter().for_each(|n| memory.set("r/a:tested-k-t", &d(*n)));
+            let found = tested_before(&one(fresh), &memory.view()).unwrap();
+            assert_eq!(found.get("a"), reused.then(|| d(1)).as_ref(), "{candidate:?} {mark:?} {fresh}");
+            if reused {
+                assert_eq!(memory.get("r/a:candidate-k-1"), Some(d(1)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_candidate_that_was_overwritten_while_it_was_tested_gets_no_mark() {
+        let memory = Memory::default();
+        memory.set("r/a:candidate-k-1", &d(2));
+        let error = mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(1))])).unwrap_err();
+        assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
+        assert_eq!(memory.get("r/a:tested-k-t"), None);
+        mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(2))])).unwrap();
+        assert_eq!(memory.get("r/a:tested-k-t"), Some(d(2)));
+    }
+}

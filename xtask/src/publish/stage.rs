@@ -1,0 +1,71 @@
+//! The push stage: the gate, then every written-once tag of the plan, undone as a whole when anything fails.
+
+use anyhow::Result;
+use camino::Utf8Path;
+use serde::Serialize;
+
+use super::{Once, Step, once, steps, write};
+use crate::exec::Runner;
+use crate::gate;
+use crate::journal::{self, Journal};
+use crate::plan::{How, Plan};
+use crate::registry::{Digest, Live, split};
+use crate::{receipt, report};
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    pub id: String,
+    pub tag: String,
+    pub outcome: &'static str,
+    pub old: Option<Digest>,
+    pub digest: Digest,
+}
+
+/// Publishes every build of the plan. It never writes a cache and moves no layer.
+///
+/// # Errors
+/// Refused by the gate or by a tag that is written once; the registry's. What was written is taken back then.
+pub fn push(runner: &Runner, repo: &Utf8Path, plan: &Plan) -> Result<Vec<Report>> {
+    let registry = Live::new(runner);
+    let verified = gate::verify(plan, &registry, &receipt::read(repo, plan)?)?;
+    let tags = once(plan, &verified);
+    let steps = steps(&registry, &tags)?;
+    let journal = Journal::new(runner, journal::path(repo, &run_of(plan)));
+    journal::or_undo(write(&registry, &journal, &tags, &steps), &journal, &registry.for_cleanup())?;
+    Ok(tags.into_iter().zip(steps).map(|(one, step)| line(one, step)).collect())
+}
+
+fn line(one: Once, step: Step) -> Report {
+    let (outcome, old) = match step {
+        Step::Write { old } => ("published", old),
+        Step::Done => ("unchanged", Some(one.digest.clone())),
+        Step::Left(why) => {
+            report::note(&format!("note: {why}, it stays"));
+            ("left", None)
+        }
+    };
+    Report { id: one.id, tag: one.tag, outcome, old, digest: one.digest }
+}
+
+/// What identifies the run of a plan: the end of its candidates' names.
+pub fn run_of(plan: &Plan) -> String {
+    let candidate = plan.builds.iter().find_map(|build| build.test.candidate.as_deref());
+    candidate.and_then(|name| split(name).1.rsplit('-').next()).unwrap_or("local").to_owned()
+}
+
+/// Why a plan publishes nothing; `None`: it publishes.
+pub fn nothing(plan: &Plan) -> Option<String> {
+    let builds = plan.builds.iter().filter(|build| build.push.how != How::None).count();
+    (builds == 0).then(|| {
+        let why = plan.warnings.iter().find(|warning| warning.contains("nothing is published"));
+        why.cloned().unwrap_or_else(|| "nothing is published in this event".into())
+    })
+}
+
+/// The report as a table.
+pub fn table(lines: &[Report]) -> String {
+    let row = |line: &Report| vec![line.tag.clone(), line.outcome.to_owned(), line.digest.short().to_owned()];
+    let head = vec!["tag".to_owned(), "result".to_owned(), "digest".to_owned()];
+    report::table(&std::iter::once(head).chain(lines.iter().map(row)).collect::<Vec<_>>())
+}

@@ -1,0 +1,132 @@
+//! Receipts: what was built, from what, and which tests it passed. They travel between machines as artifacts; the
+//! registry's marks decide, receipts only have to agree.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+use crate::event::Event;
+use crate::generated;
+use crate::plan::{Build, Plan};
+use crate::registry::{Digest, Image};
+
+/// `target/slipway/receipts/{id}.json`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Version of this format: 1.
+    pub schema: u32,
+    pub id: String,
+    pub event: Event,
+    pub version: Option<String>,
+    pub commit: Option<String>,
+    /// The key of the plan.
+    pub key: String,
+    /// Null in events that publish nothing.
+    pub candidate: Option<String>,
+    /// Of the manifest, or of the index where there is one.
+    pub digest: Option<Digest>,
+    /// One a platform: diff ids, labels, configuration.
+    pub images: Vec<Image>,
+    /// Steps of the build, and how many came from a cache.
+    pub steps: usize,
+    pub cached: usize,
+    /// Empty: none were run.
+    pub tests: Vec<Tested>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tested {
+    pub name: String,
+    pub passed: bool,
+    pub seconds: f64,
+}
+
+impl Receipt {
+    /// Before any test ran.
+    pub fn new(plan: &Plan, build: &Build) -> Receipt {
+        Receipt {
+            schema: 1,
+            id: build.id.clone(),
+            event: plan.event.clone(),
+            version: plan.version.clone(),
+            commit: plan.commit.clone(),
+            key: build.key.clone(),
+            candidate: build.test.candidate.clone(),
+            digest: None,
+            images: Vec::new(),
+            steps: 0,
+            cached: 0,
+            tests: Vec::new(),
+        }
+    }
+
+    /// Whether it tells of this very build of this run, not of an earlier one.
+    pub fn is_of(&self, build: &Build) -> bool {
+        self.key == build.key && self.candidate == build.test.candidate
+    }
+
+    /// Writes the receipt, and its digest alone as `digest-{variant}.txt`.
+    pub fn write(&self, repo: &Utf8Path, build: &Build) -> Result<()> {
+        let folder = folder(repo);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {folder}"))?;
+        let text = serde_json::to_string_pretty(self)?;
+        generated::write(&folder.join(format!("{}.json", self.id)), &format!("{text}\n"))?;
+        let Some(digest) = &self.digest else { return Ok(()) };
+        let variant = if build.variant.is_empty() { &build.id } else { &build.variant };
+        generated::write(&folder.join(format!("digest-{variant}.txt")), &format!("{digest}\n"))
+    }
+}
+
+/// Where receipts lie.
+pub fn folder(repo: &Utf8Path) -> Utf8PathBuf {
+    repo.join("target/slipway/receipts")
+}
+
+/// The receipts of this plan's builds, by id; those of other runs are left out.
+///
+/// # Errors
+/// A receipt that cannot be read or understood.
+pub fn read(repo: &Utf8Path, plan: &Plan) -> Result<BTreeMap<String, Receipt>> {
+    let mut receipts = BTreeMap::new();
+    for build in &plan.builds {
+        let path = folder(repo).join(format!("{}.json", build.id));
+        if !path.exists() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read the receipt {path}"))?;
+        let unclear =
+            || Fault::refused(format!("cannot understand the receipt {path}")).hint("delete it, and build and test again");
+        let receipt: Receipt = serde_json::from_str(&text).with_context(unclear)?;
+        if receipt.is_of(build) {
+            receipts.insert(build.id.clone(), receipt);
+        }
+    }
+    Ok(receipts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::{build, plan};
+    use crate::registry::memory::d;
+
+    #[test]
+    fn a_receipt_is_found_again_and_one_of_another_run_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = Utf8Path::from_path(folder.path()).unwrap();
+        let mut one = build("python-cpu-py3.11");
+        one.variant = "cpu-py3.11".into();
+        let plan = plan(vec![one.clone()]);
+        let receipt = Receipt { digest: Some(d(1)), ..Receipt::new(&plan, &one) };
+        receipt.write(repo, &one).unwrap();
+        assert_eq!(read(repo, &plan).unwrap()["python-cpu-py3.11"], receipt);
+        let text = std::fs::read_to_string(super::folder(repo).join("digest-cpu-py3.11.txt")).unwrap();
+        assert_eq!(text, format!("{}\n", d(1)));
+        let mut other = plan.clone();
+        other.builds[0].key = "1".repeat(64);
+        assert!(read(repo, &other).unwrap().is_empty());
+    }
+}

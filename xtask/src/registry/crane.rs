@@ -1,0 +1,45 @@
+//! Every flag of `crane …`, spelled here and nowhere else.
+//!
+//! <https://github.com/google/go-containerregistry/blob/main/cmd/crane/doc/crane.md>
+
+use std::time::Duration;
+
+use crate::cmd::{Cmd, Effect};
+
+/// A read that takes longer has lost its connection.
+const READ: Duration = Duration::from_secs(20);
+/// A copy mounts blobs, one request each; nothing is uploaded.
+const WRITE: Duration = Duration::from_secs(60);
+
+fn cmd(effect: Effect, why: String, limit: Duration) -> Cmd {
+    Cmd { effect, ..Cmd::probe("crane", why).timeout(limit) }
+}
+
+pub fn digest(effect: Effect, reference: &str) -> Cmd {
+    cmd(effect, format!("read {reference}"), READ).args(["digest", reference])
+}
+
+pub fn tags(effect: Effect, repository: &str) -> Cmd {
+    cmd(effect, format!("list the tags of {repository}"), READ).args(["ls", repository])
+}
+
+pub fn manifest(effect: Effect, reference: &str) -> Cmd {
+    cmd(effect, format!("read {reference}"), READ).args(["manifest", reference])
+}
+
+pub fn config(effect: Effect, reference: &str) -> Cmd {
+    cmd(effect, format!("read {reference}"), READ).args(["config", reference])
+}
+
+/// `source` is `REPOSITORY@DIGEST` of the same repository.
+pub fn tag(effect: Effect, source: &str, tag: &str) -> Cmd {
+    cmd(effect, format!("tag {source} as {tag}"), WRITE).args(["tag", source, tag])
+}
+
+pub fn copy(effect: Effect, source: &str, target: &str) -> Cmd {
+    cmd(effect, format!("publish {source} as {target}"), WRITE).args(["copy", source, target])
+}
+
+pub fn delete(effect: Effect, reference: &str) -> Cmd {
+    cmd(effect, format!("delete {reference}"), WRITE).args(["delete", reference])
+}

@@ -1,0 +1,200 @@
+//! A real registry, through `crane` where it is, else through `docker buildx imagetools`.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::said::{Said, said};
+use super::{Digest, Image, Registry, Wrote, crane, split};
+use crate::cmd::{Cmd, Effect};
+use crate::docker;
+use crate::error::Fault;
+use crate::exec::Runner;
+
+/// Waits between attempts. crane itself tries a 5xx three times before it gives up.
+const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)];
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Live {
+    runner: Runner,
+    has_crane: bool,
+    cleanup: bool,
+}
+
+enum Answer {
+    Text(String),
+    Absent,
+    Unsupported,
+    Printed,
+}
+
+impl Live {
+    pub fn new(runner: &Runner) -> Live {
+        Live { runner: runner.clone(), has_crane: runner.which("crane").is_some(), cleanup: false }
+    }
+
+    /// The same registry for undoing: works after Ctrl-C too.
+    pub fn for_cleanup(&self) -> Live {
+        Live { cleanup: true, ..self.clone() }
+    }
+
+    fn effect(&self, effect: Effect) -> Effect {
+        if self.cleanup { Effect::Cleanup } else { effect }
+    }
+
+    /// Runs a tool until it answers; everything asked here may be asked twice.
+    fn ask(&self, cmd: &Cmd) -> Result<Answer> {
+        let mut waits = WAITS.iter();
+        loop {
+            let exit = self.runner.output(cmd)?;
+            if exit.skipped {
+                return Ok(Answer::Printed);
+            }
+            if exit.ok() {
+                return Ok(Answer::Text(exit.stdout));
+            }
+            let said = if exit.timed_out { Said::Transient } else { said(&exit.stderr) };
+            match said {
+                Said::Absent => return Ok(Answer::Absent),
+                Said::Unsupported => return Ok(Answer::Unsupported),
+                Said::Transient => match waits.next() {
+                    Some(wait) => thread::sleep(*wait),
+                    None => return Err(self.fault(cmd, &exit, said)),
+                },
+                Said::NotLoggedIn | Said::Denied | Said::Other => return Err(self.fault(cmd, &exit, said)),
+            }
+        }
+    }
+
+    fn fault(&self, cmd: &Cmd, exit: &crate::exec::Exit, said: Said) -> anyhow::Error {
+        let last =
+            exit.stderr.trim().lines().last().unwrap_or_default().trim_start_matches("Error: ").trim_start_matches("ERROR: ");
+        let last = if exit.timed_out { exit.reason(cmd) } else { last.to_owned() };
+        let why = &cmd.why;
+        match said {
+            Said::NotLoggedIn => Fault::not_ready(format!("cannot {why}: not logged in: {last}")).hint("run `cargo xtask login`"),
+            Said::Denied => Fault::not_ready(format!("cannot {why}: denied: {last}"))
+                .hint("the account must be allowed to write there; in GitHub Actions the job needs `packages: write`"),
+            Said::Transient => {
+                Fault::failed(format!("cannot {why}: the registry did not answer, {} times: {last}", WAITS.len() + 1))
+                    .hint("run the same command again: it finds what is done and does the rest")
+            }
+            Said::Absent | Said::Unsupported | Said::Other => Fault::failed(format!("cannot {why}: {last}")),
+        }
+        .into()
+    }
+
+    fn json(&self, cmd: &Cmd) -> Result<Option<Value>> {
+        match self.ask(cmd)? {
+            Answer::Text(text) => Ok(Some(serde_json::from_str(&text).with_context(|| format!("cannot {}: not JSON", cmd.why))?)),
+            Answer::Absent | Answer::Unsupported | Answer::Printed => Ok(None),
+        }
+    }
+
+    fn images_by_crane(&self, reference: &str) -> Result<Option<Vec<Image>>> {
+        let read = self.effect(Effect::Probe);
+        let Some(manifest) = self.json(&crane::manifest(read, reference))? else { return Ok(None) };
+        let repository = reference.split('@').next().map_or(reference, |name| split(name).0);
+        let mut children: Vec<String> = vec![reference.to_owned()];
+        if let Some(manifests) = manifest.get("manifests").and_then(Value::as_array) {
+            // Attestations stand beside the images, with the platform unknown/unknown.
+            let is_image = |child: &&Value| child["platform"]["os"] != "unknown";
+            let name = |child: &Value| Some(format!("{repository}@{}", child["digest"].as_str()?));
+            children = manifests.iter().filter(is_image).filter_map(name).collect();
+        }
+        let config = |child: &String| self.json(&crane::config(read, child));
+        Ok(Some(super::each(&children, config)?.iter().flatten().map(Image::from_config).collect()))
+    }
+}
+
+impl Registry for Live {
+    fn digest(&self, reference: &str) -> Result<Option<Digest>> {
+        let read = self.effect(Effect::Probe);
+        let cmd = if self.has_crane { crane::digest(read, reference) } else { docker::imagetools_digest(read, reference) };
+        match self.ask(&cmd)? {
+            Answer::Text(text) => Ok(Some(Digest::parse(text.trim())?)),
+            Answer::Absent | Answer::Unsupported | Answer::Printed => Ok(None),
+        }
+    }
+
+    fn tags(&self, repository: &str) -> Result<Vec<String>> {
+        if !self.has_crane {
+            let fault = Fault::not_ready(format!("cannot list the tags of {repository} without crane"));
+            return Err(fault.hint("install crane, or run `cargo xtask doctor`").into());
+        }
+        match self.ask(&crane::tags(self.effect(Effect::Probe), repository))? {
+            Answer::Text(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Answer::Absent | Answer::Unsupported | Answer::Printed => Ok(Vec::new()),
+        }
+    }
+
+    fn images(&self, reference: &str) -> Result<Option<Vec<Image>>> {
+        if self.has_crane {
+            return self.images_by_crane(reference);
+        }
+        let images = self.json(&docker::imagetools_image(self.effect(Effect::Probe), reference))?;
+        // One image, or a table by platform.
+        Ok(images.map(|images| match images.get("rootfs") {
+            Some(_) => vec![Image::from_config(&images)],
+            None => images.as_object().into_iter().flat_map(|images| images.values()).map(Image::from_config).collect(),
+        }))
+    }
+
+    fn tag(&self, repository: &str, digest: &Digest, reference: &str) -> Result<Wrote> {
+        let write = self.effect(Effect::Change);
+        let source = format!("{repository}@{digest}");
+        let cmd = match split(reference) {
+            _ if !self.has_crane => docker::imagetools_create(write, &source, reference, None),
+            (same, tag) if same == repository => crane::tag(write, &source, tag),
+            _ => crane::copy(write, &source, reference),
+        };
+        let failed = match self.ask(&cmd) {
+            Ok(Answer::Text(_)) => return Ok(Wrote::Done),
+            Ok(Answer::Printed) => return Ok(Wrote::Printed),
+            Ok(Answer::Absent) => Fault::refused(format!("cannot {}: {source} is not there any more", cmd.why)).into(),
+            Ok(Answer::Unsupported) => Fault::failed(format!("cannot {}: the registry does not support it", cmd.why)).into(),
+            Err(error) => error,
+        };
+        // A write may have arrived although its answer was lost.
+        match self.digest(reference) {
+            Ok(Some(now)) if now == *digest => Ok(Wrote::Done),
+            _ => Err(failed),
+        }
+    }
+
+    /// Deletes the tag where that exists. Elsewhere only digests can be deleted, with every tag they have: then the
+    /// tag first gets an index that nothing else points at, and that is deleted.
+    fn untag(&self, reference: &str) -> Result<Wrote> {
+        let write = self.effect(Effect::Change);
+        if !self.has_crane {
+            return Ok(Wrote::Unsupported);
+        }
+        match self.ask(&crane::delete(write, reference))? {
+            Answer::Text(_) | Answer::Absent => return Ok(Wrote::Done),
+            Answer::Printed => return Ok(Wrote::Printed),
+            Answer::Unsupported => {}
+        }
+        let repository = split(reference).0;
+        let nobody = format!("{repository}@sha256:{}", "0".repeat(64));
+        if let Answer::Unsupported = self.ask(&crane::delete(write, &nobody))? {
+            return Ok(Wrote::Unsupported);
+        }
+        let Some(old) = self.digest(reference)? else { return Ok(Wrote::Done) };
+        let source = format!("{repository}@{old}");
+        self.ask(&docker::imagetools_create(write, &source, reference, Some(reference)))?;
+        match self.digest(reference)? {
+            Some(index) if index != old => match self.ask(&crane::delete(write, &format!("{repository}@{index}")))? {
+                Answer::Text(_) | Answer::Absent => Ok(Wrote::Done),
+                Answer::Unsupported | Answer::Printed => {
+                    self.tag(repository, &old, reference)?;
+                    Ok(Wrote::Unsupported)
+                }
+            },
+            Some(_) => Ok(Wrote::Unsupported),
+            None => Ok(Wrote::Done),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The release stage: from a plan to moved tags and a report, undone as a whole when anything fails.
+
+use anyhow::Result;
+use camino::Utf8Path;
+use serde::Serialize;
+
+use super::{Follows, Mark, Move, Outcome, Release};
+use crate::exec::Runner;
+use crate::forward::Ours;
+use crate::history;
+use crate::journal::{self, Journal};
+use crate::registry::{Digest, Live};
+use crate::report;
+
+/// What a release is made of.
+pub struct Work<'a> {
+    pub runner: &'a Runner,
+    pub repo: &'a Utf8Path,
+    pub ours: Ours,
+    pub moves: Vec<Move>,
+    pub marks: Vec<Mark>,
+    /// Names the journal.
+    pub run: &'a str,
+    /// `--to`
+    pub step_back: bool,
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    pub tag: String,
+    pub outcome: &'static str,
+    pub old: Option<Digest>,
+    pub new: Digest,
+    pub note: Option<String>,
+}
+
+/// Moves the tags; on failure puts back what was moved.
+///
+/// # Errors
+/// See [`Release::run`]; the tags are as they were before, or the notes say which are not.
+pub fn release(work: &Work<'_>, follows: Follows<'_>) -> Result<Vec<Report>> {
+    let registry = Live::new(work.runner);
+    let journal = Journal::new(work.runner, journal::path(work.repo, work.run));
+    let revision = work.ours.revision.clone().unwrap_or_default();
+    let history = |theirs: &str| history::ancestry(work.runner, work.repo, &revision, theirs);
+    let release =
+        Release { registry: &registry, ours: work.ours.clone(), history: &history, journal: &journal, step_back: work.step_back };
+    let result = release.run(&work.moves, &work.marks, follows);
+    let outcomes = journal::or_undo(result, &journal, &registry.for_cleanup())?;
+    let report: Vec<Report> = work.moves.iter().zip(outcomes).map(|(one, outcome)| line(one, outcome)).collect();
+    for line in &report {
+        if let Some(note) = line.note.as_ref().filter(|_| line.outcome == "moved") {
+            report::note(&format!("warning: {} was moved: {note}", line.tag));
+        }
+    }
+    Ok(report)
+}
+
+fn line(one: &Move, outcome: Outcome) -> Report {
+    let (outcome, old, note) = match outcome {
+        Outcome::Moved { old, warning } => ("moved", old, warning),
+        Outcome::WouldMove { old, warning } => ("would move", old, warning),
+        Outcome::Already => ("unchanged", Some(one.digest.clone()), None),
+        Outcome::Skipped(why) => ("skipped", None, Some(why)),
+        Outcome::Yielded(why) => ("yielded", None, Some(why)),
+    };
+    Report { tag: one.tag.clone(), outcome, old, new: one.digest.clone(), note }
+}
+
+/// The report as a table.
+pub fn table(lines: &[Report]) -> String {
+    let short = |digest: &Option<Digest>| digest.as_ref().map_or("-".to_owned(), |digest| digest.short().to_owned());
+    let row = |line: &Report| {
+        let change = match line.outcome {
+            "moved" | "would move" => format!("{} → {}", short(&line.old), line.new.short()),
+            "unchanged" => line.new.short().to_owned(),
+            _ => line.note.clone().unwrap_or_default(),
+        };
+        vec![line.tag.clone(), line.outcome.to_owned(), change]
+    };
+    let head = vec!["tag".to_owned(), "result".to_owned(), "digest".to_owned()];
+    report::table(&std::iter::once(head).chain(lines.iter().map(row)).collect::<Vec<_>>())
+}

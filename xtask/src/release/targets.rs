@@ -1,0 +1,128 @@
+//! What a release moves: found from the plan, never from a listing, and only if all of it is there and tested.
+
+use anyhow::Result;
+
+use super::{MARK, Mark, Move};
+use crate::error::Fault;
+use crate::event::Event;
+use crate::gate::published;
+use crate::plan::{Build, Plan};
+use crate::publish::is_of_the_commit;
+use crate::registry::{Digest, Registry, digests, split};
+
+/// Tags to move, and marks to leave, for every build of the plan.
+///
+/// # Errors
+/// Refused, with everything that is missing, untested or another image: there is no partial release.
+pub fn targets(plan: &Plan, registry: &dyn Registry) -> Result<(Vec<Move>, Vec<Mark>)> {
+    let builds = published(plan);
+    let marks: Vec<String> = builds.iter().map(|build| build.test.mark.clone().unwrap_or_default()).collect();
+    let tested = digests(registry, &marks)?;
+    let (mut moves, mut left, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for ((build, mark), tested) in builds.iter().zip(&marks).zip(tested) {
+        let Some(digest) = tested else {
+            faults.push(format!("{}: untested, there is no {mark}", build.id));
+            continue;
+        };
+        let versions = build.push.tags.iter().filter(|tag| !is_of_the_commit(plan, tag));
+        faults.extend(differing(registry, versions, &digest, "tested")?);
+        if let (Event::Tag { .. }, Some(version)) = (&plan.event, &plan.version) {
+            let tag = format!("{}:{MARK}{version}", split(mark).0);
+            left.push(Mark { tag, repository: build.repository.clone(), digest: digest.clone() });
+        }
+        moves.extend(of(build, &digest));
+    }
+    all_or_nothing(faults)?;
+    Ok((moves, left))
+}
+
+/// The same for a version that was released before: what its own tags point at.
+pub fn version_targets(plan: &Plan, registry: &dyn Registry) -> Result<Vec<Move>> {
+    let (mut moves, mut faults) = (Vec::new(), Vec::new());
+    for build in plan.builds.iter().filter(|build| !build.push.moving.is_empty()) {
+        let Some(first) = build.push.tags.first() else {
+            faults.push(format!("{}: no tag names its version", build.id));
+            continue;
+        };
+        let Some(digest) = registry.digest(first)? else {
+            faults.push(format!("{first} is not published"));
+            continue;
+        };
+        let others = build.push.tags[1..].iter().filter(|tag| !is_of_the_commit(plan, tag));
+        faults.extend(differing(registry, others, &digest, "the version")?);
+        moves.extend(of(build, &digest));
+    }
+    all_or_nothing(faults)?;
+    Ok(moves)
+}
+
+fn of(build: &Build, digest: &Digest) -> impl Iterator<Item = Move> {
+    build.push.moving.iter().map(|tag| Move { tag: tag.clone(), digest: digest.clone() })
+}
+
+fn differing<'a>(
+    registry: &dyn Registry,
+    tags: impl Iterator<Item = &'a String>,
+    digest: &Digest,
+    what: &str,
+) -> Result<Vec<String>> {
+    let tags: Vec<String> = tags.cloned().collect();
+    let now = digests(registry, &tags)?;
+    let line = |(tag, now): (&String, Option<Digest>)| match now {
+        None => Some(format!("{tag} is not published")),
+        Some(now) if now != *digest => Some(format!("{tag} is {}, {what} is {}", now.short(), digest.short())),
+        Some(_) => None,
+    };
+    Ok(tags.iter().zip(now).filter_map(line).collect())
+}
+
+fn all_or_nothing(faults: Vec<String>) -> Result<()> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let fault = Fault::refused(format!("no tag is moved, these are not ready:\n  {}", faults.join("\n  ")));
+    Err(fault.hint("run `cargo xtask ci-build --mode push` for the same event or plan first").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::How;
+    use crate::plan::testing::{build, plan};
+    use crate::registry::memory::{Memory, d};
+
+    fn release_plan() -> Plan {
+        let one = |id: &str| {
+            let mut build = build(id);
+            build.repository = format!("r/{id}");
+            build.push.how = How::Promote;
+            build.test.candidate = Some(format!("r/{id}:candidate"));
+            build.test.mark = Some(format!("r/{id}:tested"));
+            build.push.tags = vec![format!("r/{id}:1.0.0")];
+            build.push.moving = vec![format!("r/{id}:latest")];
+            build
+        };
+        let mut plan = plan(vec![one("a"), one("b")]);
+        plan.event = Event::Tag { name: "v1.0.0".into() };
+        plan.version = Some("v1.0.0".into());
+        plan
+    }
+
+    #[test]
+    fn one_missing_image_releases_nothing() {
+        let (plan, memory) = (release_plan(), Memory::default());
+        for tag in ["a:tested", "a:1.0.0", "b:tested"] {
+            memory.set(&format!("r/{tag}"), &d(1));
+        }
+        let error = targets(&plan, &memory.view()).unwrap_err();
+        assert_eq!(error.to_string().lines().nth(1), Some("  r/b:1.0.0 is not published"));
+        memory.set("r/b:1.0.0", &d(2));
+        let error = targets(&plan, &memory.view()).unwrap_err().to_string();
+        assert!(error.contains("r/b:1.0.0 is sha256:000000000000, tested is"), "{error}");
+        memory.set("r/b:1.0.0", &d(1));
+        let (moves, marks) = targets(&plan, &memory.view()).unwrap();
+        assert_eq!(moves.iter().map(|one| one.tag.as_str()).collect::<Vec<_>>(), ["r/a:latest", "r/b:latest"]);
+        assert_eq!(marks[1].tag, "r/b:released-v1.0.0");
+        assert_eq!(version_targets(&plan, &memory.view()).unwrap(), moves);
+    }
+}

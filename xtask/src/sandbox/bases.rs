@@ -1,0 +1,255 @@
+//! Stand-ins for base images: Debian from its packages, Python from this machine's interpreters.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+
+use super::machine::{self, Apt, Interpreter};
+use super::packages::ENGINE;
+use super::paths::{Paths, make_dir, write};
+use super::registry;
+use super::steps::Steps;
+use crate::cmd::Cmd;
+use crate::error::Fault;
+use crate::exec::Runner;
+
+const LIMIT: Duration = Duration::from_secs(900);
+/// What the interpreters and the official slim images have in common.
+const INCLUDE: &str = "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3-0,libreadline8,zlib1g,libbz2-1.0,\
+                       liblzma5,libncursesw6,libexpat1,libuuid1,libtirpc3,libcrypt1";
+const DEBIAN: &str = include_str!("debian.Dockerfile");
+const PYTHON: &str = include_str!("python.Dockerfile");
+
+/// A base image to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Base {
+    /// Its bake target.
+    target: String,
+    /// `library/python`.
+    repository: &'static str,
+    tags: Vec<String>,
+    python: Option<Interpreter>,
+    /// Everything it is made of, as a digest: another one, and it is made anew.
+    key: String,
+}
+
+/// What all bases have in common.
+#[derive(Debug)]
+struct Inputs {
+    apt: Apt,
+    certificates: String,
+    pip: String,
+}
+
+/// Makes the bases that the registry does not have yet. Returns the names of all, like `python:3.11-slim`.
+pub fn ensure(runner: &Runner, paths: &Paths, apt: &Apt, port: u16, steps: &Steps) -> Result<Vec<String>> {
+    let inputs = Inputs { apt: apt.clone(), certificates: machine::certificates()?, pip: machine::pip_config(runner) };
+    let interpreters = machine::interpreters(runner);
+    if interpreters.is_empty() {
+        steps.say("no interpreters below pyenv's root: only debian is served as a base");
+    }
+    let bases = bases(&inputs, &interpreters);
+    let stamp = paths.cache.join("bases.json");
+    let mut made = read_stamp(&stamp);
+    let there = |base: &Base| {
+        made.get(&base.target) == Some(&base.key) && base.tags.iter().all(|tag| registry::has(port, base.repository, tag))
+    };
+    let missing: Vec<&Base> = bases.iter().filter(|base| !there(base)).collect();
+    if !missing.is_empty() {
+        make(runner, paths, &inputs, port, &missing, steps)?;
+        made.extend(missing.iter().map(|base| (base.target.clone(), base.key.clone())));
+        write(&stamp, &serde_json::to_string(&made)?)?;
+    }
+    let name = |base: &Base| Some(format!("{}:{}", base.repository.strip_prefix("library/")?, base.tags.first()?));
+    Ok(bases.iter().filter_map(name).collect())
+}
+
+fn read_stamp(stamp: &Utf8Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(stamp).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn bases(inputs: &Inputs, interpreters: &[Interpreter]) -> Vec<Base> {
+    let codename = &inputs.apt.codename;
+    let common = [DEBIAN, INCLUDE, &inputs.apt.sources, &inputs.apt.options.join("\n"), &inputs.certificates, &inputs.pip];
+    let debian = Base {
+        target: "debian".into(),
+        repository: "library/debian",
+        tags: vec![format!("{codename}-slim"), codename.clone()],
+        python: None,
+        key: digest(&common),
+    };
+    let python = |python: &Interpreter| Base {
+        target: format!("python{}", python.minor.replace('.', "")),
+        repository: "library/python",
+        tags: [&python.minor, &python.full].iter().flat_map(|v| [format!("{v}-slim"), format!("{v}-slim-{codename}")]).collect(),
+        key: digest(&[&debian.key, PYTHON, python.prefix.as_str()]),
+        python: Some(python.clone()),
+    };
+    std::iter::once(debian.clone()).chain(interpreters.iter().map(python)).collect()
+}
+
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn make(runner: &Runner, paths: &Paths, inputs: &Inputs, port: u16, bases: &[&Base], steps: &Steps) -> Result<()> {
+    let contexts = paths.tmp().join("bases");
+    let debian = contexts.join("debian");
+    make_dir(&debian)?;
+    std::thread::scope(|scope| {
+        // The network and one processor for Debian, the disk and the other one for the interpreters.
+        let rootfs = scope.spawn(|| rootfs(runner, paths, &inputs.apt, steps));
+        for base in bases {
+            if let Some(python) = &base.python {
+                pack(runner, python, &contexts.join(&base.target))?;
+            }
+        }
+        let rootfs = rootfs.join().map_err(|_| Fault::failed("cannot assemble Debian"))??;
+        // A link, because a copy of it would only cost time; BuildKit wants the file inside its context.
+        std::fs::hard_link(&rootfs, debian.join("rootfs.tar")).with_context(|| format!("cannot link {rootfs}"))
+    })?;
+    write(&debian.join("certificates.crt"), &inputs.certificates)?;
+    write(&debian.join("pip.conf"), &inputs.pip)?;
+    steps.say(&format!("building {} base images", bases.len()));
+    let file = bake_file(port, &inputs.apt.codename, bases).to_string();
+    let targets = bases.iter().map(|base| base.target.clone());
+    let bake = Cmd::change("docker", "build the base images").args(["buildx", "bake", "--progress", "plain", "--file", "-"]);
+    let bake = bake.args(targets).stdin(file).dir(contexts).timeout(LIMIT);
+    runner.read(&bake).map(drop)
+}
+
+/// Debian's smallest variant with the machine's sources and apt settings, as a tar file; kept between runs.
+fn rootfs(runner: &Runner, paths: &Paths, apt: &Apt, steps: &Steps) -> Result<Utf8PathBuf> {
+    let key = digest(&[INCLUDE, &apt.sources, &apt.options.join("\n")]);
+    let place = paths.cache.join(format!("rootfs-{}.tar", &key[..12]));
+    if place.exists() {
+        return Ok(place);
+    }
+    steps.say(&format!("assembling {} from packages", apt.codename));
+    let bin = paths.tools(ENGINE.name).join("usr/bin");
+    let new = paths.tmp().join("rootfs.tar");
+    let mut cmd =
+        Cmd::change(bin.join("mmdebstrap").as_str(), "assemble Debian").args(["--quiet", "--mode=root", "--variant=minbase"]);
+    cmd = cmd.arg(format!("--include={INCLUDE}"));
+    for path in ["doc/*", "man/*", "locale/*", "info/*"] {
+        cmd = cmd.arg(format!("--dpkgopt=path-exclude=/usr/share/{path}"));
+    }
+    cmd = cmd.arg("--dpkgopt=path-include=/usr/share/doc/*/copyright").arg("--aptopt=Acquire::Languages \"none\";");
+    cmd = cmd.args(apt.options.iter().map(|option| format!("--aptopt={option}")));
+    cmd = cmd.args([apt.codename.as_str(), new.as_str(), "-"]).stdin(apt.sources.clone());
+    // It looks for its own `mmtarfilter`, and unpacks below TMPDIR.
+    let path = format!("{bin}:{}", super::paths::var("PATH").unwrap_or_default());
+    cmd = cmd.env("PATH", path).env("TMPDIR", paths.tmp().as_str()).timeout(LIMIT);
+    let hint = format!("check that {} can be reached", apt.mirror);
+    runner.read(&cmd).map_err(|error| error.context(Fault::not_ready("cannot assemble the Debian base").hint(hint)))?;
+    std::fs::rename(&new, &place).with_context(|| format!("cannot move {new} to {place}"))?;
+    Ok(place)
+}
+
+/// The interpreter alone: without what was installed into it here, its tests and its static library.
+fn pack(runner: &Runner, python: &Interpreter, context: &Utf8Path) -> Result<()> {
+    make_dir(context)?;
+    let bin = python.prefix.join("bin").read_dir_utf8().into_iter().flatten().flatten();
+    let own = bin.map(|entry| entry.file_name().to_owned()).filter(|name| is_own_program(name, &python.minor));
+    let programs = own.map(|name| format!("bin/{name}"));
+    let excludes = ["*/site-packages/*", "*/test", "*/tests", "*/__pycache__", "*.a", "*/idle_test"];
+    let tar = Cmd::change("tar", format!("pack the interpreter {}", python.full));
+    let tar = tar.args(["--create", "--file"]).arg(context.join("python.tar")).args(["--directory", python.prefix.as_str()]);
+    let tar = tar.args(["--owner=0", "--group=0"]).args(excludes.map(|path| format!("--exclude={path}")));
+    runner.read(&tar.args(programs).args(["include", "lib"]).timeout(LIMIT)).map(drop)
+}
+
+/// `python3.11`, `pydoc3` and so on; not what packages put beside them.
+fn is_own_program(name: &str, minor: &str) -> bool {
+    let stem = name.trim_end_matches("-config").trim_end_matches(minor).trim_end_matches('m').trim_end_matches(minor);
+    matches!(stem.trim_end_matches('3'), "python" | "pydoc" | "idle" | "2to" | "2to3-" | "2to3")
+}
+
+fn bake_file(port: u16, codename: &str, bases: &[&Base]) -> Value {
+    let debian = match bases.iter().any(|base| base.python.is_none()) {
+        true => "target:debian".to_owned(),
+        false => format!("docker-image://localhost:{port}/library/debian:{codename}-slim"),
+    };
+    let target = |base: &&Base| {
+        let what = base.python.as_ref().map_or("packages".to_owned(), |python| format!("interpreter {}", python.full));
+        let dockerfile = if base.python.is_some() { PYTHON } else { DEBIAN };
+        let prefix = base.python.as_ref().map_or("", |python| python.prefix.as_str());
+        let version = base.python.as_ref().map_or("", |python| python.full.as_str());
+        let mut target = json!({
+            "context": base.target,
+            "dockerfile-inline": dockerfile,
+            "tags": base.tags.iter().map(|tag| format!("localhost:{port}/{}:{tag}", base.repository)).collect::<Vec<_>>(),
+            "labels": { "dev.slipway.stand-in": format!("made by the sandbox from this machine's {what}, not by the publisher") },
+            "args": { "PREFIX": prefix, "PYTHON_VERSION": version },
+            "output": ["type=registry"],
+            "attest": ["type=provenance,disabled=true"],
+        });
+        if base.python.is_some() {
+            target["contexts"] = json!({ "debian": debian });
+        }
+        (base.target.clone(), target)
+    };
+    json!({ "target": bases.iter().map(target).collect::<serde_json::Map<_, _>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs() -> Inputs {
+        let apt = Apt { codename: "bookworm".into(), mirror: String::new(), sources: String::new(), options: Vec::new() };
+        Inputs { apt, certificates: String::new(), pip: String::new() }
+    }
+
+    fn python() -> Interpreter {
+        Interpreter { minor: "3.11".into(), full: "3.11.7".into(), prefix: "/opt/3.11.7".into() }
+    }
+
+    #[test]
+    fn a_base_has_the_names_of_the_official_image() {
+        let bases = bases(&inputs(), &[python()]);
+        assert_eq!(bases[0].tags, ["bookworm-slim", "bookworm"]);
+        assert_eq!(bases[1].tags, ["3.11-slim", "3.11-slim-bookworm", "3.11.7-slim", "3.11.7-slim-bookworm"]);
+    }
+
+    #[test]
+    fn other_certificates_are_another_base() {
+        let changed = Inputs { certificates: "other".into(), ..inputs() };
+        assert!(bases(&inputs(), &[python()]).iter().zip(bases(&changed, &[python()])).all(|(old, new)| old.key != new.key));
+    }
+
+    #[test]
+    fn only_the_interpreters_own_programs_are_taken() {
+        for name in
+            ["python", "python3", "python3.11", "python3.11-config", "python3.7m", "pydoc3.11", "2to3-3.11", "idle3", "2to3"]
+        {
+            let minor = if name.contains("3.7") { "3.7" } else { "3.11" };
+            assert!(is_own_program(name, minor), "{name}");
+        }
+        for name in ["pip3.11", "aws", "ipython3", "pythonx", "flask"] {
+            assert!(!is_own_program(name, "3.11"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_python_alone_is_built_on_the_debian_that_is_served() {
+        let bases = bases(&inputs(), &[python()]);
+        let one = bake_file(5000, "bookworm", &[&bases[1]]);
+        assert_eq!(
+            one["target"]["python311"]["contexts"]["debian"],
+            "docker-image://localhost:5000/library/debian:bookworm-slim"
+        );
+        let both = bake_file(5000, "bookworm", &[&bases[0], &bases[1]]);
+        assert_eq!(both["target"]["python311"]["contexts"]["debian"], "target:debian");
+    }
+}

@@ -1,0 +1,40 @@
+//! `login`: from the environment, by stdin, into a private Docker configuration that `logout` removes.
+
+use anyhow::{Context as _, Result};
+
+use crate::context::Context;
+use crate::error::{self, Fault};
+use crate::{credentials, docker, report};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+pub fn run(context: &Context, _args: &Args) -> Result<()> {
+    let config = context.config()?;
+    if let Some(name) = &config.registry_unset {
+        return Err(Fault::not_ready(format!("cannot log in: ${{{name}}} is not set")).hint(format!("export {name}=…")).into());
+    }
+    if config.registry.is_empty() {
+        return Err(Fault::usage(format!("cannot log in: {} names no registry", config.file)).into());
+    }
+    let registry = &config.registry;
+    let credentials = credentials::read(config, &context.env)?;
+    // Made beside and moved into place when it works: an earlier login stays until then.
+    let (login, made) = (credentials::folder(&context.repo), context.repo.join("target/slipway/docker-new"));
+    credentials::create(&made, context.docker_config().as_deref(), registry)?;
+    let cmd = docker::login(registry, &credentials.username, &credentials.password).env("DOCKER_CONFIG", made.as_str());
+    let result = context.runner.output(&cmd).and_then(|exit| context.runner.check(&cmd, &exit).map(|()| exit.skipped));
+    if let Ok(false) = result {
+        credentials::remove(&login)?;
+        std::fs::rename(&made, &login).with_context(|| format!("cannot create {login}"))?;
+        report::note(&format!("logged in to {registry} as {} until `cargo xtask logout`", credentials.username));
+        return Ok(());
+    }
+    credentials::remove(&made)?;
+    let Err(error) = result else { return Ok(()) };
+    if error::exit_code(&error) == error::Code::Interrupted {
+        return Err(error);
+    }
+    let said = format!("{error:#}").replace(&credentials.password, "***");
+    Err(Fault::not_ready(said).hint(format!("check {} and {}", config.login.0, config.login.1)).into())
+}

@@ -1,0 +1,22 @@
+//! `logout`: remove the private Docker configuration of `login`, and with it the password.
+
+use anyhow::Result;
+
+use crate::cmd::Cmd;
+use crate::context::Context;
+use crate::{credentials, report};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {}
+
+pub fn run(context: &Context, _args: &Args) -> Result<()> {
+    let folder = credentials::folder(&context.repo);
+    if !folder.exists() {
+        report::note("nobody is logged in here");
+        return Ok(());
+    }
+    // The links in it are not followed.
+    context.runner.read(&Cmd::cleanup("rm", "log out").args(["-r", "-f", folder.as_str()]))?;
+    report::note("logged out");
+    Ok(())
+}

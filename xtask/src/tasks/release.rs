@@ -1,0 +1,105 @@
+//! `release`: move the moving tags to what was published, forward only, all or none.
+
+use anyhow::Result;
+use camino::Utf8PathBuf;
+
+use crate::context::Context;
+use crate::error::Fault;
+use crate::event::Event;
+use crate::forward::Ours;
+use crate::journal::{self, Undone};
+use crate::plan::{self, Plan};
+use crate::publish::stage::{nothing, run_of};
+use crate::registry::Live;
+use crate::release::stage::{self, Work};
+use crate::release::{targets, version_targets};
+use crate::report;
+use crate::version::Version;
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Step back on purpose: move the tags to a version that was released before.
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["undo", "plan", "event", "event_file"])]
+    to: Option<String>,
+    /// Put back what a run moved, from its journal in target/slipway.
+    #[arg(long, value_name = "JOURNAL", conflicts_with_all = ["plan", "event", "event_file"])]
+    undo: Option<Utf8PathBuf>,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<()> {
+    if let Some(file) = &args.undo {
+        return undo(context, file);
+    }
+    let registry = Live::new(&context.runner);
+    let plan = match &args.to {
+        Some(version) => plan_for(context, version)?,
+        None => context.plan()?,
+    };
+    refuse_a_part(context, &plan)?;
+    if let Some(why) = nothing(&plan) {
+        report::note(&format!("nothing to release: {why}"));
+        return Ok(());
+    }
+    let (moves, marks) = match args.to {
+        Some(_) => (version_targets(&plan, &registry)?, Vec::new()),
+        None => targets(&plan, &registry)?,
+    };
+    let version = plan.version.as_deref().and_then(|text| Version::parse(text).ok());
+    let work = Work {
+        runner: &context.runner,
+        repo: &context.repo,
+        ours: Ours { version, revision: plan.commit.clone() },
+        moves,
+        marks,
+        run: &run_of(&plan),
+        step_back: args.to.is_some(),
+    };
+    let follows = |version: &Version, tag: &str| {
+        let moves = |plan: Plan| plan.builds.iter().any(|build| build.push.moving.iter().any(|moving| moving == tag));
+        plan_for(context, &version.text).is_ok_and(moves)
+    };
+    let lines = stage::release(&work, &follows)?;
+    if context.json {
+        report::result(&serde_json::to_string_pretty(&lines)?);
+    } else if !lines.is_empty() {
+        report::result(&stage::table(&lines));
+    }
+    if lines.iter().all(|line| line.outcome == "unchanged") {
+        report::note(&format!("nothing to do: {} moving tags are where they belong", lines.len()));
+    }
+    Ok(())
+}
+
+/// All builds of a plan are released together: half a release is what this is there to prevent.
+pub fn refuse_a_part(context: &Context, plan: &Plan) -> Result<()> {
+    if plan.publishes && !context.only()?.is_empty() {
+        let fault = Fault::refused("cannot publish a part of the plan: all builds are published together, or none");
+        return Err(fault.hint("leave --only out").into());
+    }
+    Ok(())
+}
+
+/// The plan as if this version's tag had been pushed.
+fn plan_for(context: &Context, version: &str) -> Result<Plan> {
+    let unknown = |error| Fault::usage(format!("cannot release {version}: {error}"));
+    let mut config = context.config()?.clone();
+    if let Some(file) = &mut config.version_file {
+        file.version = Version::parse(version).map_err(unknown)?;
+    }
+    let recorded = crate::event::Recorded { event: Event::Tag { name: version.to_owned() }, ..context.recorded()? };
+    let mut facts = context.facts(&recorded)?;
+    // Nothing is built from this tree.
+    facts.dirty = None;
+    plan::plan(&config, &recorded.event, &facts, &[])
+}
+
+fn undo(context: &Context, file: &Utf8PathBuf) -> Result<()> {
+    let entries = journal::read(file)?;
+    let undone = journal::undo(&Live::new(&context.runner), &journal::undo_plan(&entries))?;
+    undone.iter().for_each(|(tag, undone)| report::result(&journal::describe(tag, undone)));
+    let left = undone.iter().filter(|(_, undone)| matches!(undone, Undone::Foreign(_) | Undone::Stays)).count();
+    if left > 0 {
+        return Err(Fault::failed(format!("{left} of {} tags are not back where they were", undone.len())).into());
+    }
+    Ok(())
+}
