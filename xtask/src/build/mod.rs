@@ -9,8 +9,6 @@ pub mod health;
 pub mod lock;
 pub mod outcome;
 pub mod store;
-#[cfg(test)]
-pub mod testing;
 mod transient;
 pub mod units;
 
