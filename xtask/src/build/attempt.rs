@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use super::health;
+use super::outcome::{self, Ending, Steps};
 use super::units::Group;
 use crate::exec::Runner;
 use crate::plan::{Build, Plan};
@@ -20,6 +21,11 @@ use crate::{bake, docker};
 const SILENCE: Duration = Duration::from_secs(10);
 
 impl<'a> Attempt<'a> {
+    /// Whether nothing that the builds did explains the end: the engine may be gone, or buildx missing.
+    pub fn has_no_fault(&self) -> bool {
+        !self.state.answered || self.state.verdict().is_none_or(|(at, _)| self.state.failing_step(at).is_none())
+    }
+
     /// The build whose step broke a target: bake may name a child for what its parent did.
     pub fn culprit(&self, at: usize) -> Option<&Seen<'a>> {
         let seen = self.builds.iter().find(|seen| seen.at == at)?;
@@ -165,14 +171,32 @@ impl Watched {
     fn take(&mut self, line: &str, elapsed: Duration, targets: &[Target<'_>], shared: &Shared<'_>) {
         for at in self.state.feed(line) {
             let target = &targets[at];
-            if self.state.is_exported(at) {
-                self.done[at].get_or_insert(elapsed);
-            }
-            if let Some(step) = self.state.current(at, &target.parents).filter(|_| target.wanted) {
+            if self.state.is_exported(at) && self.done[at].is_none() && target.wanted {
+                self.done[at] = Some(elapsed);
+                shared.display.finished(&target.build.id, &self.line(at, target, elapsed), &self.state.log(at));
+            } else if let Some(step) = self.state.current(at, &target.parents).filter(|_| target.wanted) {
                 let steps = self.state.steps(at, &target.parents);
                 shared.display.running(&target.build.id, step, steps, self.state.pulled(at));
             }
         }
+    }
+
+    fn line(&self, at: usize, target: &Target<'_>, elapsed: Duration) -> String {
+        let steps = self.state.steps(at, &target.parents);
+        let steps = Steps { total: steps.total, cached: steps.cached };
+        outcome::line(ending(&self.state, at, &target.parents), elapsed.as_secs_f64(), steps)
+    }
+}
+
+/// How a build ended whose image is in the engine.
+fn ending(state: &State, at: usize, parents: &[usize]) -> Ending {
+    if state.is_cached(at, parents) { Ending::Cached } else { Ending::Built }
+}
+
+impl Seen<'_> {
+    /// How it ended, once its image is in the engine.
+    pub fn ending(&self, state: &State) -> Ending {
+        ending(state, self.at, &self.parents)
     }
 }
 

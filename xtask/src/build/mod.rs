@@ -106,20 +106,13 @@ impl Run<'_> {
     fn absorb(&mut self, shared: &Shared<'_>, group: &Group, attempt: &Attempt<'_>) -> Result<()> {
         let before = self.todo.len();
         for seen in attempt.builds.iter().filter(|seen| seen.exported || attempt.end == End::Skipped) {
-            let state = &attempt.state;
-            let steps = state.steps(seen.at, &seen.parents);
-            let nothing_ran = steps.cached == steps.total && state.pulled(seen.at) == 0;
-            let result = match attempt.end {
-                End::Skipped => Ending::Skipped,
-                _ if nothing_ran => Ending::Cached,
-                _ => Ending::Built,
-            };
+            let result = if attempt.end == End::Skipped { Ending::Skipped } else { seen.ending(&attempt.state) };
             self.settle(seen, attempt, result, None);
         }
         match attempt.end {
             End::Done | End::Skipped | End::Stopped => return Ok(()),
-            // This tells what is missing; should all be there, it is a failure like any other.
-            End::Failed if !attempt.state.answered || attempt.state.verdict().is_none() => health::buildx(shared.runner)?,
+            // No step is to blame: this tells what is missing; should all be there, it is a failure like any other.
+            End::Failed if attempt.has_no_fault() => health::buildx(shared.runner)?,
             End::Failed => {}
             End::Late => {
                 for seen in attempt.builds.iter().filter(|seen| seen.late) {
@@ -165,7 +158,8 @@ impl Run<'_> {
 
     /// A build fails, and everything built on it is not built.
     fn fail(&mut self, seen: &Seen<'_>, attempt: &Attempt<'_>, error: &str) {
-        let (step, log) = attempt.state.failing_step(seen.at).map_or((None, Vec::new()), |(step, log)| (Some(step), log));
+        let step = if seen.late { attempt.state.interrupted_step(seen.at) } else { attempt.state.failing_step(seen.at) };
+        let (step, log) = step.map_or((None, Vec::new()), |(step, log)| (Some(step), log));
         let error = error.trim_start_matches("failed to solve: ").to_owned();
         self.settle(seen, attempt, Ending::Failed, Some(Failure { step, error, log }));
         for id in units::descendants(self.plan, &seen.build.id) {
@@ -208,7 +202,7 @@ impl Run<'_> {
             retried: self.retried.get(id).cloned(),
             failure,
         };
-        if result != Ending::Skipped {
+        if !result.is_good() {
             self.display.finished(id, &outcome.line(), &attempt.state.log(seen.at));
         }
         self.outcomes.insert(id.clone(), outcome);
@@ -224,3 +218,6 @@ fn last_words(state: &crate::progress::state::State) -> String {
     let said: Vec<&str> = state.messages.iter().rev().take(3).map(String::as_str).collect();
     if said.is_empty() { "bake ended without a word".into() } else { said.into_iter().rev().collect::<Vec<_>>().join("; ") }
 }
+
+#[cfg(test)]
+mod tests;

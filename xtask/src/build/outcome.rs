@@ -136,11 +136,7 @@ impl Outcome {
 
     /// For the moment at which it is finished.
     pub fn line(&self) -> String {
-        let of = match (self.result, self.steps.total) {
-            (Ending::Built, total) if total > 0 => format!(", {} of {total} steps cached", self.steps.cached),
-            _ => String::new(),
-        };
-        format!("{} in {:.1} s{of}", self.result.word(), self.seconds)
+        line(self.result, self.seconds, self.steps)
     }
 
     fn note(&self) -> String {
@@ -157,6 +153,16 @@ impl Outcome {
         let again = format!("cargo xtask ci-build --mode test --only id={} --event {event}", self.id);
         format!("{}: {}{step}{log}\n  alone: {again}", self.id, failure.error)
     }
+}
+
+/// `built in 1.2 s, 3 of 5 steps cached`
+pub fn line(result: Ending, seconds: f64, steps: Steps) -> String {
+    let of = if result == Ending::Built && steps.total > 0 {
+        format!(", {} of {} steps cached", steps.cached, steps.total)
+    } else {
+        String::new()
+    };
+    format!("{} in {seconds:.1} s{of}", result.word())
 }
 
 #[cfg(test)]

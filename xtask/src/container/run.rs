@@ -97,8 +97,18 @@ enum Verdict {
 
 /// A test that is a command: its exit code decides.
 fn command(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
-    let cmd = docker::run(&case.container, &format!("test {}", case.build.id)).timeout(case.test.timeout);
-    let exit = runner.stream(&cmd, |line| log.line(line))?;
+    let cmd = docker::run(&case.container, &format!("test {}", case.build.id));
+    let started = Instant::now();
+    // `docker run` passes signals on, and what is process 1 in a container ignores them unless it says otherwise.
+    // So the container is ended, and with it `docker run`.
+    let ended = || {
+        let late = started.elapsed() > case.test.timeout;
+        if late || runner.is_interrupted() {
+            remove(runner, &case.container.name);
+        }
+        late
+    };
+    let exit = runner.stream_until(&cmd, |line| log.line(line), ended)?;
     log.done()?;
     if exit.code == Some(DOCKERS_OWN) {
         // An engine that went away is no failed test.
@@ -165,9 +175,13 @@ struct Removed<'a> {
 
 impl Drop for Removed<'_> {
     fn drop(&mut self) {
-        // Nothing to be done when it fails: the next run of this checkout looks for what is left.
-        let _left = self.runner.output(&docker::remove_containers(&[self.name.to_owned()]));
+        remove(self.runner, self.name);
     }
+}
+
+fn remove(runner: &Runner, name: &str) {
+    // Nothing to be done when it fails: the next run of this checkout looks for what is left.
+    let _left = runner.output(&docker::remove_containers(&[name.to_owned()]));
 }
 
 /// The log file, and the end of it.

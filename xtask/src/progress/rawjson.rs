@@ -18,7 +18,8 @@ pub struct Status {
 pub struct Vertex {
     pub digest: String,
     pub name: String,
-    pub started: bool,
+    /// RFC 3339, "" while it has not.
+    pub started: String,
     pub completed: bool,
     pub cached: bool,
     /// "" for none.
@@ -65,7 +66,7 @@ fn vertex(value: &Value) -> Vertex {
     Vertex {
         digest: text(value, "digest"),
         name: text(value, "name"),
-        started: value["started"].is_string(),
+        started: text(value, "started"),
         completed: value["completed"].is_string(),
         cached: value["cached"].as_bool().unwrap_or(false),
         error: text(value, "error"),
@@ -133,7 +134,7 @@ mod tests {
             "statuses":[{"id":"sha256:b","vertex":"sha256:a","current":-1}],"logs":[{"vertex":"sha256:a","data":"aGk="}],"more":1}"#;
         let status = parse(line).unwrap();
         assert_eq!(status.vertexes[0].name, "[a 1/2] RUN x");
-        assert!(status.vertexes[0].started && !status.vertexes[0].completed && !status.vertexes[0].cached);
+        assert!(!status.vertexes[0].started.is_empty() && !status.vertexes[0].completed && !status.vertexes[0].cached);
         assert_eq!(status.statuses[0].current, 0);
         assert_eq!(status.logs[0].text, "hi");
     }

@@ -38,8 +38,8 @@ struct Node {
     completed: bool,
     cached: bool,
     error: String,
-    /// Place in the order of first appearance.
-    order: usize,
+    /// RFC 3339, "" while it has not; of the last time.
+    started: String,
 }
 
 #[derive(Debug, Default)]
@@ -87,10 +87,11 @@ impl State {
     fn vertex(&mut self, vertex: &Vertex) -> Option<usize> {
         let (at, name) = self.owner(&vertex.name)?;
         let target = &mut self.targets[at];
-        let order = target.nodes.len();
-        let node = target.nodes.entry(vertex.digest.clone()).or_insert_with(|| Node { order, ..Node::default() });
+        let node = target.nodes.entry(vertex.digest.clone()).or_default();
         node.is_step = is_step(&name);
-        node.running = vertex.started && !vertex.completed;
+        // A step from cache has begun, too, while its result is fetched.
+        node.running = !vertex.started.is_empty() && !vertex.completed && !vertex.cached;
+        node.started.clone_from(&vertex.started);
         node.completed |= vertex.completed;
         node.cached |= vertex.cached;
         node.error.clone_from(&vertex.error);
@@ -149,7 +150,7 @@ impl State {
     /// The step of its own that a target is running.
     pub fn current<'a>(&'a self, at: usize, parents: &'a [usize]) -> Option<&'a str> {
         let running = self.own(at, parents).filter(|node| node.running && node.is_step);
-        running.max_by_key(|node| node.order).map(|node| node.name.as_str())
+        running.max_by(|a, b| a.started.cmp(&b.started)).map(|node| node.name.as_str())
     }
 
     fn own<'a>(&'a self, at: usize, parents: &'a [usize]) -> impl Iterator<Item = &'a Node> {
@@ -166,6 +167,12 @@ impl State {
         self.targets[at].digest.as_deref()
     }
 
+    /// Whether a target is done without running or pulling anything.
+    pub fn is_cached(&self, at: usize, parents: &[usize]) -> bool {
+        let steps = self.steps(at, parents);
+        steps.cached == steps.total && self.pulled(at) == 0
+    }
+
     /// Bytes pulled for a target; what several need counts for the first.
     pub fn pulled(&self, at: usize) -> u64 {
         self.blobs.values().filter(|(owner, _)| *owner == at).map(|(_, bytes)| bytes).sum()
@@ -177,19 +184,27 @@ impl State {
         Some((node.name.clone(), self.logs.get(digest).map(Log::all).unwrap_or_default()))
     }
 
+    /// The step that a target was at when it was ended, with the end of its log.
+    pub fn interrupted_step(&self, at: usize) -> Option<(String, Vec<String>)> {
+        let begun = |node: &&Node| node.is_step && (node.running || !node.error.is_empty());
+        let nodes = self.targets[at].nodes.iter().filter(|(_, node)| begun(node));
+        let (digest, node) = nodes.max_by(|(_, a), (_, b)| a.started.cmp(&b.started))?;
+        Some((node.name.clone(), self.logs.get(digest).map(Log::all).unwrap_or_default()))
+    }
+
     /// Whether what broke a target is a step of this other one, on which it is built.
     pub fn is_fault_of(&self, at: usize, parent: usize) -> bool {
         self.fault(at).is_some_and(|(digest, _)| self.targets[parent].nodes.contains_key(digest))
     }
 
     fn fault(&self, at: usize) -> Option<(&String, &Node)> {
-        self.targets[at].nodes.iter().filter(|(_, node)| node.is_at_fault()).max_by_key(|(_, node)| node.order)
+        self.targets[at].nodes.iter().filter(|(_, node)| node.is_at_fault()).max_by(|(_, a), (_, b)| a.started.cmp(&b.started))
     }
 
     /// The log of all steps of a target, each under its name.
     pub fn log(&self, at: usize) -> Vec<String> {
         let mut nodes: Vec<_> = self.targets[at].nodes.iter().filter(|(_, node)| node.is_step).collect();
-        nodes.sort_by_key(|(_, node)| node.order);
+        nodes.sort_by(|(_, a), (_, b)| (&a.started, &a.name).cmp(&(&b.started, &b.name)));
         let section = |(digest, node): &(&String, &Node)| {
             let cached = if node.cached { " (cached)" } else { "" };
             let heading = std::iter::once(format!("{}{cached}", node.name));
