@@ -95,8 +95,8 @@ impl Context {
 
     /// What `--only` says.
     pub fn only(&self) -> Result<Vec<Condition>> {
-        let axes = &self.config()?.axes;
-        let parse = |text: &String| Condition::parse(text, axes).map_err(|error| Fault::usage(format!("--only {error}")).into());
+        let config = self.config()?;
+        let parse = |text: &String| config.condition(text).map_err(|error| Fault::usage(format!("--only {error}")).into());
         self.global.only.iter().map(parse).collect()
     }
 

@@ -40,14 +40,13 @@ pub fn buildx_version() -> Cmd {
 
 /// One JSON object a line for each image that exists; exit code 1 if any is missing.
 pub fn inspect_images(refs: &[String]) -> Cmd {
-    let format = r#"{"id":{{json .Id}},"size":{{json .Size}},"tags":{{json .RepoTags}}}"#;
+    let format = r#"{"size":{{json .Size}},"tags":{{json .RepoTags}}}"#;
     Cmd::probe("docker", "look at the images").args(["image", "inspect", "--format", format]).args(refs).timeout(CHORE)
 }
 
 /// A line of [`inspect_images`].
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct Image {
-    pub id: String,
     pub size: u64,
     /// `None`: no name at all.
     tags: Option<Vec<String>>,
@@ -242,7 +241,7 @@ mod tests {
         let golden = [
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --file - --progress rawjson --metadata-file /tmp/m.json",
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --builder farm --file - --progress rawjson --metadata-file /tmp/m.json",
-            r#"docker image inspect --format '{"id":{{json .Id}},"size":{{json .Size}},"tags":{{json .RepoTags}}}' acme/a:local"#,
+            r#"docker image inspect --format '{"size":{{json .Size}},"tags":{{json .RepoTags}}}' acme/a:local"#,
             "docker tag acme/a:local acme/a:pr-1",
             r#"docker run --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
             "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --publish 127.0.0.1::8000 acme/a:local",

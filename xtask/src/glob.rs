@@ -1,6 +1,10 @@
-//! GitHub's filter patterns for branches, tags and paths.
+//! GitHub's filter patterns for paths, branches and tags, translated to regular expressions.
 //!
-//! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#filter-pattern-cheat-sheet>
+//! The language is that of the "filter pattern cheat sheet" in
+//! <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax>: `*` stays within a
+//! path segment, `**` does not, `?` and `+` repeat the character before them, `[a-z0-9]` is one character,
+//! `\` takes the next character as it is, and in a list a pattern that begins with `!` takes back what an
+//! earlier one matched.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,118 +12,228 @@ use std::collections::HashMap;
 use regex_lite::Regex;
 
 thread_local! {
-    /// One pattern is asked about thousands of builds and files.
-    static CACHE: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
+    /// One pattern is asked about thousands of builds and files. `None`: it cannot be read.
+    static KNOWN: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
 }
 
-/// Whether a name matches the patterns, read in order: a later `!pattern` takes names out again.
+/// Whether a list of patterns takes a name. The last one that matches decides: a plain one takes it, one with
+/// `!` takes it back. A pattern that cannot be read matches nothing; see [`check`].
 pub fn matches_any<S: AsRef<str>>(patterns: &[S], name: &str) -> bool {
-    let mut matched = false;
-    for pattern in patterns.iter().map(AsRef::as_ref) {
-        match pattern.strip_prefix('!') {
-            Some(pattern) => matched &= !matches(pattern, name),
-            None => matched |= matches(pattern, name),
-        }
-    }
-    matched
-}
-
-/// One pattern without `!`. A pattern that cannot be read matches nothing; see [`check`].
-fn matches(pattern: &str, name: &str) -> bool {
-    // Most patterns are plain names or `folder/**`, which need no regular expression.
-    if !pattern.contains(['*', '?', '+', '[', '\\']) {
-        return pattern == name;
-    }
-    if let Some(folder) = pattern.strip_suffix("/**").filter(|folder| !folder.contains(['*', '?', '+', '[', '\\'])) {
-        return name.strip_prefix(folder).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'));
-    }
-    CACHE.with_borrow_mut(|cache| {
-        let regex = cache.entry(pattern.to_owned()).or_insert_with(|| regex(pattern).ok());
-        regex.as_ref().is_some_and(|regex| regex.is_match(name))
-    })
+    let last = patterns.iter().rev().map(|pattern| split(pattern.as_ref())).find(|(body, _)| matches(body, name));
+    last.is_some_and(|(_, taken_back)| !taken_back)
 }
 
 /// # Errors
-/// Says what is wrong with a pattern.
+/// One line that names the pattern and what is wrong with it.
 pub fn check(pattern: &str) -> Result<(), String> {
-    let text = pattern.strip_prefix('!').unwrap_or(pattern);
-    if text.is_empty() {
-        return Err("a pattern is empty".into());
+    match split(pattern).0 {
+        "" => Err(format!("the pattern `{pattern}` is empty (`**` matches everything)")),
+        body => regex(body).map(drop).map_err(|fault| format!("the pattern `{pattern}` {fault}")),
     }
-    regex(text).map(drop).map_err(|_| format!("\"{pattern}\" is not a pattern: check its brackets, and what ? and + follow"))
 }
 
-fn regex(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    let mut out = String::from("^(?:");
-    let mut rest = pattern.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '*' if rest.peek() == Some(&'*') => {
-                rest.next();
-                // `**/x` also matches x itself.
-                if rest.peek() == Some(&'/') && (out == "^(?:" || out.ends_with('/')) {
-                    rest.next();
-                    out.push_str("(?:.*/)?");
-                } else {
-                    out.push_str(".*");
-                }
+/// The pattern without its `!`, and whether it had one.
+fn split(pattern: &str) -> (&str, bool) {
+    pattern.strip_prefix('!').map_or((pattern, false), |body| (body, true))
+}
+
+fn matches(body: &str, name: &str) -> bool {
+    // Most patterns are plain names or `folder/**`, which need no regular expression.
+    let plain = |text: &str| !text.contains(['*', '?', '+', '[', '\\']);
+    if plain(body) {
+        return body == name;
+    }
+    if let Some(folder) = body.strip_suffix("**").filter(|folder| folder.ends_with('/') && plain(folder)) {
+        return name.starts_with(folder);
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if !known.contains_key(body) {
+            known.insert(body.to_owned(), regex(body).ok());
+        }
+        known[body].as_ref().is_some_and(|regex| regex.is_match(name))
+    })
+}
+
+fn regex(body: &str) -> Result<Regex, String> {
+    Regex::new(&translate(body)?).map_err(|error| format!("cannot be used: {error}"))
+}
+
+fn translate(body: &str) -> Result<String, String> {
+    let mut out = String::from("(?s)^");
+    let mut rest = body;
+    // What `?` and `+` repeat: the last piece, in a group of its own.
+    let mut last: Option<String> = None;
+    while let Some(first) = rest.chars().next() {
+        rest = &rest[first.len_utf8()..];
+        let piece = match first {
+            '?' | '+' => {
+                let repeated =
+                    last.take().ok_or(format!("has nothing that `{first}` could repeat (write `\\{first}` for itself)"))?;
+                out.push_str(&format!("(?:{repeated}){first}"));
+                continue;
             }
-            '*' => out.push_str("[^/]*"),
-            // Zero or one, one or more, of the character before.
-            '?' | '+' => out.push(c),
-            '[' => {
-                out.push('[');
-                for c in rest.by_ref() {
-                    out.push(c);
-                    if c == ']' {
-                        break;
+            '*' if rest.starts_with('*') => {
+                let at_start = last.as_deref().map_or(out.ends_with('^'), |before| before == "/");
+                rest = rest.trim_start_matches('*');
+                // `docs/**/a` also is docs/a, but `docs/**` is not docs.
+                match rest.strip_prefix('/').filter(|_| at_start) {
+                    Some(after) => {
+                        rest = after;
+                        "(?:.*/)?".to_owned()
                     }
+                    None => ".*".to_owned(),
                 }
             }
-            '\\' => out.push_str(&regex_lite::escape(&rest.next().map(String::from).unwrap_or_default())),
-            c => out.push_str(&regex_lite::escape(&c.to_string())),
+            '*' => "[^/]*".to_owned(),
+            '[' => {
+                let (set, after) = rest.split_once(']').ok_or("has a `[` without its `]`")?;
+                rest = after;
+                bracket(set)?
+            }
+            '\\' => {
+                let next = rest.chars().next().ok_or("ends in `\\`")?;
+                rest = &rest[next.len_utf8()..];
+                regex_lite::escape(next.encode_utf8(&mut [0; 4]))
+            }
+            other => regex_lite::escape(other.encode_utf8(&mut [0; 4])),
+        };
+        out.push_str(&last.replace(piece).unwrap_or_default());
+    }
+    out.push_str(&last.unwrap_or_default());
+    out.push('$');
+    Ok(out)
+}
+
+/// `a-z0-9_`: characters and ranges of letters or digits.
+fn bracket(set: &str) -> Result<String, String> {
+    if set.is_empty() || set.starts_with(['!', '^']) {
+        return Err(format!("has `[{set}]`, but brackets hold the characters that are allowed (like `[a-z0-9]`)"));
+    }
+    let mut out = String::from("[");
+    let characters = set.chars().collect::<Vec<_>>();
+    let mut at = 0;
+    while let Some(&from) = characters.get(at) {
+        match (characters.get(at + 1), characters.get(at + 2)) {
+            (Some('-'), Some(&to)) => {
+                let same_kind = from.is_ascii_digit() == to.is_ascii_digit()
+                    && from.is_ascii_lowercase() == to.is_ascii_lowercase()
+                    && from.is_ascii_alphanumeric()
+                    && to.is_ascii_alphanumeric();
+                if !same_kind || from > to {
+                    return Err(format!("has the range `{from}-{to}`, but ranges are within a-z, A-Z or 0-9"));
+                }
+                out.push_str(&format!("{from}-{to}"));
+                at += 3;
+            }
+            _ => {
+                out.push_str(&regex_lite::escape(from.encode_utf8(&mut [0; 4])));
+                at += 1;
+            }
         }
     }
-    Regex::new(&format!("{out})$"))
+    out.push(']');
+    Ok(out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn matches(pattern: &str, text: &str) -> bool {
+        matches_any(&[pattern], text)
+    }
+
+    /// Pattern, what it matches, what it does not; most rows are facts of GitHub's page.
     #[test]
-    fn patterns_as_github_documents_them() {
-        for (pattern, yes, no) in [
-            ("feature/*", "feature/a", "feature/a/b"),
-            ("feature/**", "feature/a/b", "feature"),
-            ("main", "main", "mains"),
-            ("**", "a/b/c", "\0\0never"),
-            ("*", "main", "a/b"),
-            ("*feature", "my-feature", "feature-1"),
-            ("v2*", "v2.0", "v1.9"),
-            ("v[12].[0-9]+.[0-9]+", "v1.10.1", "v3.1.1"),
-            ("*.jsx?", "page.js", "page.ts"),
-            ("**/*.md", "README.md", "a.txt"),
-            ("docs/**/*.md", "docs/a/b.md", "other/b.md"),
-            ("docs/**/*.md", "docs/b.md", "docs/b.txt"),
-            ("**/docs/**", "a/docs/x", "docs"),
-            ("a.b", "a.b", "axb"),
-        ] {
-            assert!(matches(pattern, yes), "{pattern} {yes}");
-            assert!(no.contains('\0') || !matches(pattern, no), "{pattern} {no}");
+    fn single_patterns() {
+        let table: [(&str, &[&str], &[&str]); 30] = [
+            ("feature/*", &["feature/my-branch", "feature/your-branch"], &["feature/a/b", "feature"]),
+            (
+                "feature/**",
+                &["feature/beta-a/my-branch", "feature/your-branch", "feature/mona/the/octocat"],
+                &["feature", "my/feature/x"],
+            ),
+            ("main", &["main"], &["main2", "a/main", "Main"]),
+            ("*", &["main", "releases", "README.md"], &["all/the/branches"]),
+            ("**", &["all/the/branches", "every/tag", "x", "with\nnewline", "ü/ö"], &[]),
+            ("*feature", &["mona-feature", "feature", "ver-10-feature"], &["x/feature"]),
+            ("v2*", &["v2", "v2.0", "v2.9"], &["v1", "xv2"]),
+            ("v[12].[0-9]+.[0-9]+", &["v1.10.1", "v2.0.0"], &["v3.0.0", "v1.x.1", "v1.1"]),
+            ("v*.*.*", &["v1.2.3", "v1.2.3-rc.1"], &["v1.2", "1.2.3"]),
+            ("*.jsx?", &["page.js", "page.jsx"], &["page.jsxx", "a/page.js", "pagexjs"]),
+            ("*.js", &["app.js", "index.js"], &["src/app.js"]),
+            ("**.js", &["index.js", "js/index.js", "src/js/app.js"], &["index.ts"]),
+            ("docs/*", &["docs/README.md", "docs/file.txt"], &["docs/a/b", "x/docs/a"]),
+            ("docs/**", &["docs/README.md", "docs/mona/octocat.txt"], &["docs", "mydocs/x"]),
+            (
+                "docs/**/*.md",
+                &["docs/README.md", "docs/mona/hello-world.md", "docs/a/markdown/file.md"],
+                &["docs/a.txt", "README.md"],
+            ),
+            ("**/docs/**", &["docs/hello.md", "dir/docs/my-file.txt", "space/docs/plan/space.doc"], &["mydocs/x", "docs"]),
+            ("**/README.md", &["README.md", "js/README.md"], &["js/XREADME.md"]),
+            ("**/*src/**", &["a/src/app.js", "my-src/code/js/app.js"], &["srcs/x"]),
+            ("**/*-post.md", &["my-post.md", "path/their-post.md"], &["post.md"]),
+            ("**/migrate-*.sql", &["migrate-10909.sql", "db/migrate-v1.0.sql", "db/sept/migrate-v1.sql"], &["migrate.sql"]),
+            ("a**/b", &["a/b", "ax/y/b"], &["ab", "a/x"]),
+            ("***", &["a/b"], &[]),
+            ("**/*", &["a", "a/b"], &[]),
+            ("a*?b", &["ab", "axxb"], &["a/b"]),
+            ("colou?r+", &["color", "colour", "colorrr"], &["colo", "colouur"]),
+            ("ü?", &["ü", ""], &["üü"]),
+            (r"a\*b\+\?\[", &["a*b+?["], &["axb+?["]),
+            ("a.b (c)|{d}$^", &["a.b (c)|{d}$^"], &["axb (c)|{d}$^"]),
+            ("[a.b_-]x", &[".x", "_x", "-x", "ax"], &["cx"]),
+            ("a/!b", &["a/!b"], &["a/b"]),
+        ];
+        for (pattern, yes, no) in table {
+            for text in yes {
+                assert!(matches(pattern, text), "{pattern} should match {text:?}");
+            }
+            for text in no {
+                assert!(!matches(pattern, text), "{pattern} should not match {text:?}");
+            }
         }
     }
 
     #[test]
-    fn a_later_exclamation_mark_takes_out() {
-        let patterns = ["sub/**", "!sub/docs/**", "sub/docs/keep.md"];
-        let names = ["sub/a", "sub/docs/a", "sub/docs/keep.md", "other"];
-        assert_eq!(names.map(|name| matches_any(&patterns, name)), [true, false, true, false]);
+    fn lists_are_read_in_order() {
+        let table: [(&[&str], &[&str], &[&str]); 6] = [
+            (&["*.md", "!README.md"], &["hello.md"], &["README.md", "docs/hello.md"]),
+            (&["*.md", "!README.md", "README*"], &["hello.md", "README.md", "README.doc"], &[]),
+            (&["!README.md", "*.md"], &["README.md"], &[]),
+            (&["releases/**", "!releases/**-alpha"], &["releases/10", "releases/beta/mona"], &["releases/10-alpha"]),
+            (&["!x"], &[], &["x", "y"]),
+            (&[], &[], &["x"]),
+        ];
+        for (patterns, yes, no) in table {
+            for text in yes {
+                assert!(matches_any(patterns, text), "{patterns:?} should match {text}");
+            }
+            for text in no {
+                assert!(!matches_any(patterns, text), "{patterns:?} should not match {text}");
+            }
+        }
     }
 
     #[test]
-    fn bad_patterns_are_named() {
-        assert!(check("[a").is_err() && check("").is_err() && check("+").is_err());
-        assert!(check("v*").is_ok());
+    fn faults_name_the_pattern() {
+        let table = [
+            ("", "the pattern `` is empty"),
+            ("!", "the pattern `!` is empty"),
+            ("+x", "the pattern `+x` has nothing that `+` could repeat"),
+            ("?", "the pattern `?` has nothing that `?` could repeat"),
+            ("a?+", "the pattern `a?+` has nothing that `+` could repeat"),
+            ("v[12", "the pattern `v[12` has a `[` without its `]`"),
+            ("[]", "the pattern `[]` has `[]`, but brackets"),
+            ("[!a]", "the pattern `[!a]` has `[!a]`, but brackets"),
+            ("[z-a]", "the pattern `[z-a]` has the range `z-a`"),
+            ("[a-Z]", "the pattern `[a-Z]` has the range `a-Z`"),
+            ("x\\", "the pattern `x\\` ends in `\\`"),
+        ];
+        for (pattern, expected) in table {
+            let error = check(pattern).expect_err(pattern);
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 }

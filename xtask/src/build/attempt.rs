@@ -13,11 +13,20 @@ use super::units::Group;
 use crate::exec::Runner;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
-use crate::progress::state::{Change, State};
+use crate::progress::state::State;
 use crate::{bake, docker};
 
 /// A bake that says nothing for so long makes us ask whether the engine is there at all.
-const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(10);
+
+impl<'a> Attempt<'a> {
+    /// The build whose step broke a target: bake may name a child for what its parent did.
+    pub fn culprit(&self, at: usize) -> Option<&Seen<'a>> {
+        let seen = self.builds.iter().find(|seen| seen.at == at)?;
+        let parent = seen.parents.iter().find(|&&parent| self.state.is_fault_of(at, parent));
+        parent.and_then(|&parent| self.culprit(parent)).or(Some(seen))
+    }
+}
 
 /// What all attempts of a run share.
 pub struct Shared<'a> {
@@ -49,8 +58,6 @@ pub enum End {
     Late,
     /// Ended because of `--fail-fast`.
     Stopped,
-    /// Ended because neither bake nor the engine said anything.
-    Silent,
 }
 
 /// A build of the group as the bake left it.
@@ -75,12 +82,14 @@ struct Watched {
     done: Vec<Option<Duration>>,
     end: Option<End>,
     asked: bool,
+    /// Why the engine is not there: neither bake nor the engine itself said anything.
+    silence: Option<anyhow::Error>,
 }
 
 /// Runs bake over `group`.
 ///
 /// # Errors
-/// bake cannot be started, or we were interrupted. That a build fails is no error here.
+/// bake cannot be started, the engine does not answer, or we were interrupted. That a build fails is no error here.
 pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
     let bake = bake::file(shared.plan, group);
     let targets: Vec<Target<'a>> = targets(shared.plan, &bake, group);
@@ -91,7 +100,7 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
     let cmd = docker::bake(&bake.text, shared.repo, shared.builder, &metadata, &format!("build {what}"));
 
     let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));
-    let watched = Mutex::new(Watched { state, done: vec![None; targets.len()], end: None, asked: false });
+    let watched = Mutex::new(Watched { state, done: vec![None; targets.len()], end: None, asked: false, silence: None });
     let started = Instant::now();
     let exit = shared.runner.stream_until(
         &cmd,
@@ -103,6 +112,9 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
         || watch(shared, &watched, &targets, started.elapsed()),
     )?;
     let watched = watched.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(error) = watched.silence {
+        return Err(error);
+    }
     let end = match watched.end {
         _ if exit.skipped => End::Skipped,
         _ if exit.ok() => End::Done,
@@ -151,21 +163,22 @@ fn targets<'a>(plan: &'a Plan, bake: &bake::Bake, group: &Group) -> Vec<Target<'
 
 impl Watched {
     fn take(&mut self, line: &str, elapsed: Duration, targets: &[Target<'_>], shared: &Shared<'_>) {
-        for change in self.state.feed(line) {
-            match change {
-                Change::Running(at, step) if targets[at].wanted => shared.display.running(&targets[at].build.id, &step),
-                Change::Exported(at) => self.done[at] = self.done[at].or(Some(elapsed)),
-                Change::Running(..) => {}
+        for at in self.state.feed(line) {
+            let target = &targets[at];
+            if self.state.is_exported(at) {
+                self.done[at].get_or_insert(elapsed);
             }
-        }
-        for (at, target) in targets.iter().enumerate().filter(|(at, target)| target.wanted && self.state.current(*at).is_some()) {
-            shared.display.steps(&target.build.id, self.state.steps(at, &target.parents), self.state.pulled(at));
+            if let Some(step) = self.state.current(at, &target.parents).filter(|_| target.wanted) {
+                let steps = self.state.steps(at, &target.parents);
+                shared.display.running(&target.build.id, step, steps, self.state.pulled(at));
+            }
         }
     }
 }
 
 /// Asked all the time from beside the bake: must it end?
 fn watch(shared: &Shared<'_>, watched: &Mutex<Watched>, targets: &[Target<'_>], elapsed: Duration) -> bool {
+    shared.display.tick();
     let Ok(mut state) = watched.lock() else { return true };
     if shared.stop.load(Ordering::SeqCst) {
         state.end = Some(End::Stopped);
@@ -182,11 +195,11 @@ fn watch(shared: &Shared<'_>, watched: &Mutex<Watched>, targets: &[Target<'_>], 
     state.asked = true;
     // The question may take a while; lines that come meanwhile must not wait for it.
     drop(state);
-    let silent = health::engine(shared.runner).is_err();
-    if silent && let Ok(mut state) = watched.lock() {
-        state.end = Some(End::Silent);
+    let Err(error) = health::engine(shared.runner) else { return false };
+    if let Ok(mut state) = watched.lock() {
+        state.silence = Some(error);
     }
-    silent
+    true
 }
 
 /// What buildx writes with `--metadata-file`: target → facts.

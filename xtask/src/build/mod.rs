@@ -82,7 +82,7 @@ fn attempt<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
     let attempt = attempt::run(shared, group);
     let failed = attempt.as_ref().map_or(true, |attempt| match attempt.end {
         End::Failed => known_transient(&attempt.state).is_none(),
-        End::Late | End::Silent => true,
+        End::Late => true,
         End::Done | End::Skipped | End::Stopped => false,
     });
     if failed && shared.fail_fast {
@@ -119,8 +119,7 @@ impl Run<'_> {
         }
         match attempt.end {
             End::Done | End::Skipped | End::Stopped => return Ok(()),
-            // This tells what is missing; should the engine be back by now, it is a failure like any other.
-            End::Silent => health::buildx(shared.runner)?,
+            // This tells what is missing; should all be there, it is a failure like any other.
             End::Failed if !attempt.state.answered || attempt.state.verdict().is_none() => health::buildx(shared.runner)?,
             End::Failed => {}
             End::Late => {
@@ -147,7 +146,7 @@ impl Run<'_> {
     /// Finds the build that made a bake fail; it fails, or gets its second attempt.
     fn judge(&mut self, attempt: &Attempt<'_>) {
         let verdict = attempt.state.verdict();
-        let named = verdict.and_then(|(at, why)| Some((attempt.builds.iter().find(|seen| seen.at == at)?, why)));
+        let named = verdict.and_then(|(at, why)| Some((attempt.culprit(at)?, why)));
         let transient = known_transient(&attempt.state);
         let suspects: Vec<&Seen<'_>> = match named {
             Some((seen, _)) => vec![seen],

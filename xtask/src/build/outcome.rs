@@ -86,7 +86,7 @@ impl Ending {
 
 impl Results {
     pub fn failed(&self) -> Vec<&Outcome> {
-        self.builds.iter().filter(|build| !build.result.is_good()).collect()
+        self.builds.iter().filter(|build| build.result == Ending::Failed).collect()
     }
 
     /// For the terminal.
@@ -149,12 +149,13 @@ impl Outcome {
         retried.into_iter().chain(failure).collect::<Vec<_>>().join("; ")
     }
 
-    /// What a person needs to mend a failed build.
-    pub fn explain(&self) -> String {
+    /// What a person needs to mend a failed build. `event`: as `--event` takes it.
+    pub fn explain(&self, event: &str) -> String {
         let Some(failure) = &self.failure else { return String::new() };
         let step = failure.step.as_ref().map(|step| format!("\n  {step}")).unwrap_or_default();
         let log: String = failure.log.iter().map(|line| format!("\n  | {line}")).collect();
-        format!("{}: {}{step}{log}", self.id, failure.error)
+        let again = format!("cargo xtask ci-build --mode test --only id={} --event {event}", self.id);
+        format!("{}: {}{step}{log}\n  alone: {again}", self.id, failure.error)
     }
 }
 
@@ -204,7 +205,12 @@ b      FAILED  0.0      -             -       -       -";
 
     #[test]
     fn a_failure_says_where_and_why() {
-        assert_eq!(results().builds[1].explain(), "b: exit code: 1\n  [2/2] RUN false\n  | no");
+        let golden = "\
+b: exit code: 1
+  [2/2] RUN false
+  | no
+  alone: cargo xtask ci-build --mode test --only id=b --event pr:3";
+        assert_eq!(results().builds[1].explain("pr:3"), golden);
         assert_eq!(results().failed().len(), 1);
     }
 }

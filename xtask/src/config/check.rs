@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::faults::{Faults, suggest};
+use super::faults::{Faults, nearest, suggest};
 use super::tree::Document;
 
 /// Something that the schema does not allow.
@@ -109,9 +109,12 @@ impl<'a> Walker<'a> {
             return Vec::new();
         }
         let mut fitting = tried.into_iter().filter(|(branch, _)| takes(self, branch, value)).collect::<Vec<_>>();
+        let mut complete: Vec<Vec<Found>> =
+            fitting.iter().filter(|(branch, _)| has_required(branch, value)).map(|(_, found)| found.clone()).collect();
         match fitting.len() {
             0 => vec![at.found(wanted(&at.shown, &self.names(&branches), value))],
             1 => fitting.remove(0).1,
+            _ if complete.len() == 1 => complete.remove(0),
             _ => vec![at.found(alternatives(&fitting.iter().map(|(branch, _)| *branch).collect::<Vec<_>>(), value, at))],
         }
     }
@@ -136,6 +139,13 @@ impl<'a> Walker<'a> {
         names
     }
 
+    /// A key that is right in another table, unless one of this table is meant.
+    fn elsewhere<'k>(&self, at: &At, name: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+        let holds = |(table, _): &&(&str, &str)| self.root["$defs"][*table]["properties"].get(name).is_some();
+        let (_, table) = TABLES.iter().find(holds).filter(|_| nearest(name, known).is_none())?;
+        Some(format!("unknown key `{}` (`{name}` is a key of {table})", at.shown))
+    }
+
     fn table(&self, schema: &'a Value, table: &serde_json::Map<String, Value>, at: &At) -> Vec<Found> {
         let properties = schema.get("properties").and_then(Value::as_object);
         let mut found = Vec::new();
@@ -145,7 +155,10 @@ impl<'a> Walker<'a> {
                 (Some(inner), _) => found.extend(self.walk(inner, value, &here)),
                 (None, Some(Value::Bool(false))) => {
                     let known = properties.into_iter().flat_map(|known| known.keys().map(String::as_str));
-                    found.push(here.found(unknown_key(&here, value, known)));
+                    let said = || {
+                        here.found(self.elsewhere(&here, name, known.clone()).unwrap_or_else(|| unknown_key(&here, name, known)))
+                    };
+                    found.push(unquoted(&here, value).unwrap_or_else(said));
                 }
                 (None, Some(inner)) => found.extend(self.walk(inner, value, &here)),
                 (None, None) => {}
@@ -158,6 +171,25 @@ impl<'a> Walker<'a> {
         }
         found
     }
+}
+
+/// Tables by the names of their types in the schema.
+const TABLES: [(&str, &str); 9] = [
+    ("Image", "[image.NAME]"),
+    ("Test", "[image.NAME.test]"),
+    ("Policy", "[on.EVENT]"),
+    ("Check", "[check.NAME]"),
+    ("Scan", "[scan]"),
+    ("Cache", "[cache]"),
+    ("Release", "[release]"),
+    ("Retention", "[retention]"),
+    ("Github", "[github]"),
+];
+
+/// Whether a table has what a branch can't do without.
+fn has_required(branch: &Value, value: &Value) -> bool {
+    let required = branch.get("required").and_then(Value::as_array);
+    required.is_some_and(|keys| keys.iter().filter_map(Value::as_str).all(|key| value.get(key).is_some()))
 }
 
 /// Whether a branch is about this type of value, whatever else it wants.
@@ -224,33 +256,31 @@ fn alternatives(branches: &[&Value], value: &Value, at: &At) -> String {
         .collect();
     let unknown = value.as_object().into_iter().flatten().find(|(name, _)| !known.contains(&name.as_str()));
     match unknown {
-        Some((name, value)) => unknown_key(&at.key(name), value, known.iter().copied()),
+        Some((name, _)) => unknown_key(&at.key(name), name, known.iter().copied()),
         None if known.is_empty() => choices(branches, value, at),
         None => format!("`{}` is a table that is neither of its forms (write one of: {})", at.shown, known.join(", ")),
     }
 }
 
-fn unknown_key<'k>(at: &At, value: &Value, known: impl Iterator<Item = &'k str> + Clone) -> String {
-    let name = at.path.last().map(String::as_str).unwrap_or_default();
-    let parent = at.path.len().checked_sub(2).and_then(|index| at.path.get(index)).map(String::as_str).unwrap_or_default();
-    let branch = at.path.len() >= 3 && at.path[at.path.len() - 3] == "branch";
-    // No key of an event holds a table or begins with a digit: this one is the end of a branch's name.
-    if branch && (value.is_object() || name.starts_with(|c: char| c.is_ascii_digit())) {
-        return format!("`{parent}.{name}` is not quoted (write on.branch.\"{parent}.{name}\")");
-    }
+fn unknown_key<'k>(at: &At, name: &str, known: impl Iterator<Item = &'k str>) -> String {
     format!("unknown key `{}` ({})", at.shown, suggest(name, known))
 }
 
-/// The values of `enum` and `const`, here and in branches that have nothing else.
+/// `on.branch.v1.2`: no key of an event holds a table or begins with a digit, so this one is the end of a branch's name.
+fn unquoted(at: &At, value: &Value) -> Option<Found> {
+    let [.., table, branch, name] = at.path.as_slice() else { return None };
+    let end = value.is_object() || name.starts_with(|c: char| c.is_ascii_digit());
+    let said = || format!("`{branch}.{name}` is not quoted (write on.branch.\"{branch}.{name}\")");
+    let whole = at.path[..at.path.len() - 1].to_vec();
+    (table == "branch" && end).then(|| Found { path: whole, text: said() })
+}
+
+/// Text that is none of the values of `enum` and `const`, here and in branches that have nothing else.
 fn choices(branches: &[&Value], value: &Value, at: &At) -> String {
+    let Some(text) = value.as_str() else { return wanted(&at.shown, &["text"], value) };
     let known: Vec<&str> = branches.iter().flat_map(|branch| constants(branch)).filter_map(Value::as_str).collect();
-    match value.as_str() {
-        Some(text) => {
-            format!("`{}` is \"{text}\" ({}; one of: {})", at.shown, suggest(text, known.iter().copied()), known.join(", "))
-        }
-        None => wanted(&at.shown, &["text"], value),
-    }
-    .replace(&format!("known: {}; ", known.join(", ")), "")
+    let meant = nearest(text, known.iter().copied()).map(|meant| format!("did you mean `{meant}`?; ")).unwrap_or_default();
+    format!("`{}` is \"{text}\" ({meant}one of: {})", at.shown, known.join(", "))
 }
 
 fn constants(schema: &Value) -> Vec<&Value> {

@@ -55,9 +55,17 @@ impl Faults {
 
 /// The name that was probably meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
-    let best = known.into_iter().map(|candidate| (near(candidate), candidate)).max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(score, _)| *score >= 0.8).map(|(_, candidate)| candidate)
+    let name = name.to_lowercase();
+    let near = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let alike = strsim::jaro_winkler(&name, &candidate);
+        let typos = strsim::damerau_levenshtein(&name, &candidate);
+        let close = candidate.len() > 2 && typos <= 1.max(candidate.len() / 3);
+        let begun = name.len() > 2 && candidate.starts_with(&name);
+        (close || begun || alike >= 0.9).then_some(alike)
+    };
+    let best = known.into_iter().filter_map(|candidate| Some((near(candidate)?, candidate)));
+    best.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
 }
 
 /// "did you mean `tags`?", else what there is: "known: a, b, c".

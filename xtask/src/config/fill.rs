@@ -1,5 +1,7 @@
 //! The names that a build fills its texts with.
 
+use std::borrow::Cow;
+
 use super::{Policy, placeholder};
 
 /// What each placeholder stands for at one point; "" where it is not known yet.
@@ -28,9 +30,10 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Fills everything. What is unknown was reported by `places`, and stays.
+    /// Fills everything. What is unknown was reported by `places`: its name stands in, so that nothing else is said of it.
     pub fn fill(&self, text: &str) -> String {
-        placeholder::fill(text, |name| self.get(name)).unwrap_or_else(|_| text.to_owned())
+        let value = |name: &str| Some(self.get(name).map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed));
+        placeholder::fill(text, value).unwrap_or_else(|_| text.replace(['$', '{', '}'], ""))
     }
 
     /// Fills what is known and leaves the placeholders of the event.

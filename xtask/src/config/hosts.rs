@@ -54,6 +54,10 @@ pub fn resolve(document: &Document, file: &types::File, env: &Env, faults: &mut 
             format!("namespace `{namespace}` can't stand in a repository (lower case letters, digits, and . _ - / between)");
         faults.at(document.line(&["namespace"]), said);
     }
+    if names::has_registry(namespace) {
+        let said = format!("namespace `{namespace}` begins with a registry (write it in registry)");
+        faults.at(document.line(&["namespace"]), said);
+    }
     Hosts { registry: host.to_owned(), unset, namespace: namespace.to_owned() }
 }
 
@@ -145,6 +149,7 @@ mod tests {
                 "\nnamespace = 'Acme'",
                 "f:2: namespace `Acme` can't stand in a repository (lower case letters, digits, and . _ - / between)",
             ),
+            ("namespace = 'ghcr.io/a'", "f:1: namespace `ghcr.io/a` begins with a registry (write it in registry)"),
             ("registry = '{HOST}'", "f:1: `{HOST}` is not filled in here (an environment variable is ${HOST})"),
         ] {
             assert_eq!(load(text).unwrap_err(), expected, "{text}");

@@ -35,6 +35,12 @@ pub fn prepare(layers: Layered, image: &str, document: &Document, faults: &mut F
     for name in written.secrets.keys().filter(|name| name.is_empty() || name.contains([',', '=', ' '])) {
         fault(&["secrets", name], format!("`{name}` can't be the id of a secret (no spaces, no = and no ,)"));
     }
+    for pattern in written.dependencies.iter().flatten().filter(|pattern| !names::is_pattern(pattern)) {
+        fault(
+            &["dependencies"],
+            format!("`{pattern}` in dependencies never matches (patterns are relative to the repository, without ./)"),
+        );
+    }
     if written.target.as_deref() == Some("") {
         fault(&["target"], "target is empty (remove it for the last stage)".into());
     }

@@ -110,10 +110,10 @@ pub fn whens(
         let table = [&source[..], &["when".into()]].concat();
         let Some(Value::Object(conditions)) = document.get(&table) else { continue };
         for (text, keys) in conditions {
-            let path = [&table[..], &[text.clone()]].concat();
+            let path = [&table[..], std::slice::from_ref(text)].concat();
             for key in keys.as_object().into_iter().flat_map(|keys| keys.keys()).filter(|key| NOT_IN_WHEN.contains(&key.as_str()))
             {
-                let line = document.line(&[&path[..], &[key.clone()]].concat());
+                let line = document.line(&[&path[..], std::slice::from_ref(key)].concat());
                 faults.at(line, format!("`{key}` can't depend on a condition (write it in the image itself)"));
             }
             match Condition::parse(text, axes) {

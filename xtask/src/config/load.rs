@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::axes::{self, read};
 use super::condition::Condition;
-use super::expand::{self, Context, variant_axes};
+use super::expand::{self, Context};
 use super::faults::Faults;
+use super::matrix::variant_axes;
 use super::paths::Root;
 use super::tree::{self, Document};
 use super::types::{File, Image};
@@ -35,6 +36,7 @@ pub fn load(repo: &Utf8Path, file: &Utf8Path, env: &Env) -> Result<Config> {
 }
 
 /// Like [`load`] with a text at hand; does not ask whether Dockerfiles, contexts and the like exist.
+#[cfg(test)]
 pub fn load_text(repo: &Utf8Path, file: &Utf8Path, text: &str, env: &Env) -> Result<Config> {
     resolve(repo, file, text, env, false)
 }
@@ -60,13 +62,11 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
     let hosts = hosts::resolve(document, file, env, faults);
     let version_file = file.version_file.as_ref().and_then(|name| version(name, root, document, faults));
     let images: BTreeSet<String> = file.image.keys().cloned().collect();
-    if images.is_empty() && document.bad_below("image").next().is_none() && !document.is_bad(&["image"]) {
+    if images.is_empty() && faults.is_empty() {
         faults.at(1, "there is no image (write [image.NAME])");
     }
-    let mut names: Vec<&String> = images.iter().collect();
-    names.sort();
     let layered: BTreeMap<&String, Image> =
-        names.iter().map(|&name| (name, serde_json::from_value(layer::base(document, name).value).unwrap_or_default())).collect();
+        images.iter().map(|name| (name, serde_json::from_value(layer::base(document, name).value).unwrap_or_default())).collect();
     let axes = axes::resolve(document, &file.axes, root, &|axis| dockerfiles(&layered, axis), faults);
     let all_values = all_values(&axes, &layered);
     let cx = Context {
@@ -80,8 +80,16 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
         candidates: &file.release.candidates,
         default_tag: policy::has_default_tag(&document.value),
     };
-    let builds: Vec<_> = names.iter().flat_map(|name| expand::image(&cx, name, faults)).collect();
-    unique::check(&builds, document, faults);
+    let mut builds = Vec::new();
+    let mut doubtful = BTreeSet::new();
+    for name in &images {
+        let (mut of_image, filled) = expand::image(&cx, name, faults);
+        builds.append(&mut of_image);
+        if !filled {
+            doubtful.insert(name.as_str());
+        }
+    }
+    unique::check(&builds, &doubtful, document, faults);
     graph::check(&builds, &images, document, faults);
     checks::check(file, &builds, &images, root, document, faults);
     let on = policy::written(document, None, cx.default_tag);
@@ -119,9 +127,10 @@ fn dockerfiles(images: &BTreeMap<&String, Image>, axis: &str) -> Vec<String> {
     images.values().filter(used).map(path).collect()
 }
 
-/// The axes with the values that only an `include` names, so that conditions may name them too.
+/// What conditions may name: the axes, with the values that only an `include` names, and the images.
 fn all_values(axes: &BTreeMap<String, Vec<String>>, images: &BTreeMap<&String, Image>) -> BTreeMap<String, Vec<String>> {
     let mut all = axes.clone();
+    all.insert("image".into(), images.keys().map(|name| (*name).clone()).collect());
     for image in images.values() {
         let own = variant_axes(image.variant.as_deref().unwrap_or_default(), axes);
         for condition in image.include.iter().filter_map(|text| Condition::parse_free(text, axes.keys().map(String::as_str)).ok())
@@ -159,7 +168,7 @@ fn version(name: &str, root: &Root, document: &Document, faults: &mut Faults) ->
                 );
             }
             Ok(version) => return Some(VersionFile { path, version }),
-            Err(said) => faults.elsewhere(path.as_str(), at + 1, format!("{said} ({example})")),
+            Err(said) => faults.elsewhere(path.as_str(), at + 1, said),
         },
     }
     None
@@ -167,7 +176,7 @@ fn version(name: &str, root: &Root, document: &Document, faults: &mut Faults) ->
 
 /// Texts outside of images that take no placeholder at all.
 fn unfilled(value: &Value, document: &Document, faults: &mut Faults) {
-    let texts: [&[&str]; 4] = [&["version-file"], &["scan", "ignore"], &["github", "runs-on"], &["retention", "grace"]];
+    let texts: [&[&str]; 3] = [&["scan", "ignore"], &["github", "runs-on"], &["retention", "grace"]];
     for path in texts {
         let text = path.iter().try_fold(value, |value, key| value.get(*key)).and_then(Value::as_str);
         if let Some(said) = text.and_then(places::none) {

@@ -4,6 +4,7 @@
 //! to be wrong is reported here, all at once, each with file and line.
 
 mod axes;
+mod build;
 mod check;
 mod checks;
 pub mod condition;
@@ -17,6 +18,7 @@ mod image_test;
 mod keys;
 mod layer;
 mod load;
+mod matrix;
 mod names;
 mod paths;
 pub mod placeholder;
@@ -28,7 +30,7 @@ mod tree;
 pub mod types;
 mod unique;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -36,7 +38,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 use condition::Condition;
-pub use load::{load, load_text};
+pub use load::load;
+#[cfg(test)]
+pub use load::load_text;
 pub use types::{Cache, CacheMode, Check, FreshWhen, Gate, Retention, Scan, Secret, WriteWhen};
 
 /// The process environment, handed in: tests and golden plans bring their own.
@@ -67,6 +71,26 @@ pub struct Config {
     pub github: types::Github,
     /// What `[on]` says for all images, for triggers and workflows; per build see [`Build::on`].
     pub on: Vec<Policy>,
+}
+
+impl Config {
+    /// Parses a condition of the command line (`--only`) against what this file holds.
+    ///
+    /// Errors: as [`Condition::parse`], and images and ids that do not exist, with the nearest names.
+    pub fn condition(&self, text: &str) -> Result<Condition, String> {
+        let mut axes = self.axes.clone();
+        for (axis, value) in self.builds.iter().flat_map(|build| &build.axes) {
+            let values = axes.entry(axis.clone()).or_default();
+            if !values.contains(value) {
+                values.push(value.clone());
+            }
+        }
+        let names =
+            |name: fn(&Build) -> &String| self.builds.iter().map(name).cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        axes.insert("image".into(), names(|build| &build.image));
+        axes.insert("id".into(), names(|build| &build.id));
+        Condition::parse(text, &axes)
+    }
 }
 
 /// `version-file`: its path and its checked text.
@@ -179,3 +203,5 @@ pub struct Policy {
     pub replace: bool,
     pub rebuild_input: String,
 }
+#[cfg(test)]
+mod tests;

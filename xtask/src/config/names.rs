@@ -36,6 +36,16 @@ fn is_tag_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
+/// A pattern of files that can match: relative, without `./`, not out of the repository.
+pub fn is_pattern(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with(['/', '~']) && text.split('/').all(|step| step != "." && step != "..")
+}
+
+/// Whether a repository begins with a registry, which is written elsewhere: its first part has a dot or is `localhost`.
+pub fn has_registry(repository: &str) -> bool {
+    repository.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
+}
+
 /// `host` or `host:port`.
 pub fn is_host(text: &str) -> bool {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, "1"));

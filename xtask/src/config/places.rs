@@ -32,8 +32,8 @@ enum Place {
 
 const ALL: &[&str] = &placeholder::STATIC;
 
-/// Checks the keys of an image, without its `on` and `when`.
-pub fn check_image(scope: &Scope<'_>, layers: &Layered, document: &Document, faults: &mut Faults) {
+/// Checks the keys of an image, without its `on` and `when`; true if all can be filled.
+pub fn check_image(scope: &Scope<'_>, layers: &Layered, document: &Document, faults: &mut Faults) -> bool {
     let place = |path: &[&str]| match path {
         ["variant"] => Place::Takes(&[], false),
         ["repository"] => Place::Takes(&["image", "variant", "id", "namespace"], false),
@@ -43,6 +43,7 @@ pub fn check_image(scope: &Scope<'_>, layers: &Layered, document: &Document, fau
         ["on" | "when" | "exclude" | "include" | "timeout", ..] => Place::Elsewhere,
         _ => Place::Takes(ALL, false),
     };
+    let mut filled = true;
     scan(&layers.value, &mut Vec::new(), &mut |path, text| {
         let (takes, events) = match place(&path.iter().map(String::as_str).collect::<Vec<_>>()) {
             Place::Takes(takes, true) => (takes, scope.events),
@@ -50,13 +51,16 @@ pub fn check_image(scope: &Scope<'_>, layers: &Layered, document: &Document, fau
             Place::Variable | Place::Elsewhere => return,
         };
         for said in scope.faults(text, takes, events) {
+            filled = false;
             faults.at(layers.line(document, &path.iter().map(String::as_str).collect::<Vec<_>>()), said);
         }
     });
+    filled
 }
 
-/// Checks the keys of an event for an image.
-pub fn check_event(scope: &Scope<'_>, event: &EventKey, layers: &Layered, document: &Document, faults: &mut Faults) {
+/// Checks the keys of an event for an image; true if all can be filled.
+pub fn check_event(scope: &Scope<'_>, event: &EventKey, layers: &Layered, document: &Document, faults: &mut Faults) -> bool {
+    let mut filled = true;
     scan(&layers.value, &mut Vec::new(), &mut |path, text| {
         let events: &[EventKey] = match path[0].as_str() {
             "tags" => std::slice::from_ref(event),
@@ -64,9 +68,11 @@ pub fn check_event(scope: &Scope<'_>, event: &EventKey, layers: &Layered, docume
             _ => return,
         };
         for said in scope.faults(text, ALL, events) {
+            filled = false;
             faults.at(layers.line(document, &path.iter().map(String::as_str).collect::<Vec<_>>()), said);
         }
     });
+    filled
 }
 
 impl Scope<'_> {

@@ -10,7 +10,8 @@ use super::faults::{Faults, suggest};
 use super::layer::{Layered, lay};
 use super::tree::Document;
 use super::types::{self, CacheMode, Fresh, FreshIf, FreshWhen};
-use super::{EventKey, Policy};
+use super::{EventKey, Policy, keys, names};
+use crate::glob;
 
 /// Which keys an event takes.
 const KEYS: [(&str, &[&str]); 6] = [
@@ -150,15 +151,31 @@ pub fn check(
     if *event == EventKey::Schedule && for_image && cron.is_empty() && !layers.is_bad(document, &["cron"]) {
         faults.at(line("cron"), format!("{event} has no cron (write cron = \"0 3 * * 0\")"));
     }
-    for entry in cron.iter().filter(|entry| !is_cron(entry)) {
+    for entry in cron.iter().filter(|entry| takes.contains(&"cron") && !is_cron(entry)) {
         faults.at(line("cron"), format!("`{entry}` is not a cron line (five fields: minute hour day month weekday)"));
     }
+    for said in keys::platforms(written.keys.platforms.as_deref()) {
+        faults.at(line("platforms"), said);
+    }
     for (key, pattern) in patterns(keys) {
-        if pattern.is_empty() || pattern.starts_with(['/', '~']) || pattern.starts_with("./") || pattern.starts_with("../") {
+        if !names::is_pattern(pattern) {
             faults.at(
                 line(key),
                 format!("`{pattern}` in {event}.{key} never matches (patterns are relative to the repository, without ./)"),
             );
+        }
+    }
+    let key_is_pattern = || match event {
+        EventKey::Branch(name) => vec![name.clone()],
+        _ => Vec::new(),
+    };
+    let names = keys.r#match.as_ref().map_or_else(key_is_pattern, types::OneOrMany::to_vec);
+    let names = names.into_iter().map(|name| ("match", name));
+    let branches = keys.branches.iter().flatten().map(|name| ("branches", name.clone()));
+    let paths = patterns(keys).into_iter().filter(|(_, pattern)| !pattern.is_empty());
+    for (key, pattern) in names.chain(branches).chain(paths.map(|(key, pattern)| (key, pattern.clone()))) {
+        if let Err(said) = glob::check(&pattern) {
+            faults.at(line(key), format!("{event}.{key}: {said}"));
         }
     }
     let only = keys.only.iter().flatten();
@@ -176,6 +193,19 @@ fn is_cron(text: &str) -> bool {
     let field = |field: &str| field.chars().all(|c| c.is_ascii_alphanumeric() || "*/,-".contains(c));
     let fields: Vec<&str> = text.split(' ').filter(|field| !field.is_empty()).collect();
     fields.len() == 5 && fields.into_iter().all(field)
+}
+
+/// Branch patterns that two events of an image have: a push to such a branch could mean either.
+pub fn check_overlap(policies: &[Policy], written: &[Written], document: &Document, faults: &mut Faults) {
+    let mut owners: BTreeMap<&str, &EventKey> = BTreeMap::new();
+    for (policy, written) in policies.iter().zip(written).filter(|(policy, _)| matches!(policy.event, EventKey::Branch(_))) {
+        for pattern in &policy.matches {
+            if let Some(other) = owners.insert(pattern, &policy.event).filter(|other| **other != policy.event) {
+                let said = format!("{} and {other} both match branch `{pattern}` (merge them)", policy.event);
+                faults.at(written.layers.line(document, &["match"]), said);
+            }
+        }
+    }
 }
 
 /// The policy with its defaults; tags still have all their placeholders.
@@ -210,5 +240,28 @@ pub fn policy(written: &Written, only: Vec<Condition>) -> Policy {
         cron: many(&keys.cron).unwrap_or_default(),
         replace: keys.replace.unwrap_or(false),
         rebuild_input: keys.rebuild_input.clone().unwrap_or_else(|| "rebuild".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    #[test]
+    fn patterns_that_cannot_be_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = Utf8Path::from_path(folder.path()).unwrap();
+        let on =
+            "[image.app]\n[on.tag]\nmatch = \"v[0-9\"\n[on.branch.\"+x\"]\ntags = []\n[on.pull-request]\npaths = [\"a/[^b]\"]\n";
+        std::fs::write(repo.join("images.toml"), format!("schema = 1\n{on}")).unwrap();
+        std::fs::write(repo.join("Dockerfile"), "FROM scratch\n").unwrap();
+        let error = crate::config::load(repo, Utf8Path::new("images.toml"), &crate::config::Env::new()).unwrap_err().to_string();
+        for said in [
+            "on.tag.match: the pattern `v[0-9` has a `[` without its `]`",
+            "match: the pattern `+x` has nothing that `+` could repeat",
+            "on.pull-request.paths: the pattern `a/[^b]` has `[^b]`",
+        ] {
+            assert!(error.contains(said), "{said}: {error}");
+        }
     }
 }

@@ -126,7 +126,10 @@ impl Reader<'_> {
             }
             DeValue::Float(number) => {
                 let number = number.as_str().replace('_', "").parse::<f64>().ok().and_then(Number::from_f64);
-                number.map_or(Value::Null, Value::Number)
+                let whole =
+                    number.as_ref().and_then(Number::as_f64).filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+                // JSON Schema takes 1.0 for a whole number, serde does not.
+                whole.map(|number| Value::from(number as i64)).or(number.map(Value::Number)).unwrap_or_default()
             }
             DeValue::Datetime(_) => Value::Null,
             DeValue::Table(table) => self.table(table, path),

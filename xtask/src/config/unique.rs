@@ -1,18 +1,21 @@
 //! Names that two builds may not share, and whether what was filled in is a name at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::faults::Faults;
 use super::tree::Document;
 use super::{Build, EventKey, names, placeholder};
 
 /// Reports invalid repositories, tags and cache refs, and ids, tags, cache refs and generated files of two builds.
-pub fn check(builds: &[Build], document: &Document, faults: &mut Faults) {
+///
+/// Builds of `doubtful` images have placeholders that could not be filled: they are not compared.
+pub fn check(builds: &[Build], doubtful: &BTreeSet<&str>, document: &Document, faults: &mut Faults) {
     let mut ids = HashMap::new();
     let mut files = HashMap::new();
     let mut caches = HashMap::new();
     let mut repositories: HashMap<&str, Vec<&Build>> = HashMap::new();
-    for build in builds {
+    let certain = || builds.iter().filter(|build| !doubtful.contains(build.image.as_str()));
+    for build in certain() {
         let header = document.line(&["image", &build.image]);
         valid(build, document, faults);
         if let Some(other) = ids.insert(build.id.as_str(), build) {
@@ -46,7 +49,7 @@ pub fn check(builds: &[Build], document: &Document, faults: &mut Faults) {
         }
         repositories.entry(&build.repository).or_default().push(build);
     }
-    for build in builds {
+    for build in certain() {
         let shared = build.cache_ref.as_deref().and_then(|cache| cache.rsplit_once(':'));
         let owners = shared.and_then(|(repository, tag)| Some((repositories.get(repository)?, tag)));
         if let Some((owners, tag)) = owners
@@ -104,6 +107,15 @@ fn example(one: &Build, two: &Build) -> String {
 
 fn valid(build: &Build, document: &Document, faults: &mut Faults) {
     let Build { id, repository, .. } = build;
+    if !names::is_component(&build.image) {
+        return;
+    }
+    if names::has_registry(repository) {
+        let said =
+            format!("repository `{repository}` of `{id}` begins with a registry (leave it out: `registry` is put in front)");
+        faults.once(key_line(document, build, "repository"), "repository", said);
+        return;
+    }
     if !names::is_repository(repository) {
         let hint =
             if repository.to_lowercase() == *repository { "letters and digits, . _ - / between them" } else { "lower case only" };

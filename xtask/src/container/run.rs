@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::case::Case;
 use super::{junit, probe};
+use crate::build::health;
 use crate::cmd::Cmd;
 use crate::config::TestKind;
 use crate::docker;
@@ -27,7 +28,9 @@ pub struct Outcome {
     /// `None`: only printed.
     pub passed: Option<bool>,
     pub seconds: f64,
-    /// Of that, installing dependencies.
+    /// The set of dependencies that is installed first.
+    pub deps: Option<String>,
+    /// Of `seconds`, installing them; `None` when that was not achieved.
     pub deps_seconds: Option<f64>,
     /// Relative to the repository.
     pub log: String,
@@ -41,9 +44,14 @@ impl Outcome {
     /// What JUnit calls cases: the dependencies, then the test itself unless they failed.
     pub fn junit(&self) -> Vec<junit::Case> {
         let failure = self.reason.clone().map(|reason| (reason, self.tail.join("\n")));
-        let deps = self.deps_seconds.map(|seconds| junit::Case { name: "dependencies".into(), seconds, failure: None });
-        let seconds = self.seconds - self.deps_seconds.unwrap_or(0.0);
-        deps.into_iter().chain([junit::Case { name: self.test.clone(), seconds, failure }]).collect()
+        let test = |seconds, failure| junit::Case { name: self.test.clone(), seconds, failure };
+        let Some(name) = self.deps.as_ref().map(|deps| format!("dependencies: {deps}")) else {
+            return vec![test(self.seconds, failure)];
+        };
+        match self.deps_seconds {
+            Some(seconds) => vec![junit::Case { name, seconds, failure: None }, test(self.seconds - seconds, failure)],
+            None => vec![junit::Case { name, seconds: self.seconds, failure }],
+        }
     }
 }
 
@@ -68,6 +76,7 @@ pub fn run(runner: &Runner, case: &Case<'_>) -> Result<Outcome> {
         test: case.what.clone(),
         passed: (reason != Verdict::Skipped).then_some(!failed),
         seconds: round(seconds),
+        deps: case.deps.map(|(name, _)| name.to_owned()),
         deps_seconds: log.marked.map(|at| round(at.as_secs_f64())),
         log: case.test.log.to_string(),
         reason: if let Verdict::Failed(reason) = reason { Some(reason) } else { None },
@@ -91,6 +100,10 @@ fn command(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
     let cmd = docker::run(&case.container, &format!("test {}", case.build.id)).timeout(case.test.timeout);
     let exit = runner.stream(&cmd, |line| log.line(line))?;
     log.done()?;
+    if exit.code == Some(DOCKERS_OWN) {
+        // An engine that went away is no failed test.
+        health::engine(runner)?;
+    }
     Ok(if exit.skipped {
         Verdict::Skipped
     } else if exit.ok() {
@@ -100,6 +113,9 @@ fn command(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
     })
 }
 
+/// The exit code of `docker run` when docker itself failed.
+const DOCKERS_OWN: i32 = 125;
+
 /// `docker run` has three exit codes of its own, <https://docs.docker.com/reference/cli/docker/container/run/#exit-status>.
 fn reason(case: &Case<'_>, cmd: &Cmd, exit: &Exit, deps_done: bool) -> String {
     if exit.timed_out {
@@ -107,7 +123,7 @@ fn reason(case: &Case<'_>, cmd: &Cmd, exit: &Exit, deps_done: bool) -> String {
     }
     let program = case.container.argv.first().map_or("", String::as_str);
     let why = match exit.code {
-        Some(125) => "docker could not run the container".into(),
+        Some(DOCKERS_OWN) => "docker could not run the container".into(),
         Some(126) if case.deps.is_none() => format!("{program} in the image cannot be run"),
         Some(127) if case.deps.is_none() => format!("the image has no program {program}"),
         _ => exit.reason(cmd),
@@ -127,6 +143,7 @@ fn service(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
         return Ok(Verdict::Skipped);
     }
     if !exit.ok() {
+        health::engine(runner)?;
         exit.stderr.lines().for_each(|line| log.line(line));
         log.done()?;
         return Ok(Verdict::Failed(format!("the container could not be started: {}", exit.reason(&cmd))));
@@ -190,5 +207,28 @@ impl Log {
 
     fn done(&mut self) -> Result<()> {
         self.error.take().map_or(Ok(()), |error| Err(error).context("cannot write the test's log"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn junit_tells_failed_dependencies_from_a_failed_test() {
+        let failed = |deps_seconds| Outcome {
+            test: "pytest".into(),
+            seconds: 3.0,
+            deps: Some("ci".into()),
+            deps_seconds,
+            reason: Some("exit code 1".into()),
+            ..Outcome::default()
+        };
+        let names = |outcome: Outcome| -> Vec<(String, f64, bool)> {
+            outcome.junit().into_iter().map(|case| (case.name, case.seconds, case.failure.is_some())).collect()
+        };
+        assert_eq!(names(failed(None)), [("dependencies: ci".to_owned(), 3.0, true)]);
+        assert_eq!(names(failed(Some(1.0))), [("dependencies: ci".to_owned(), 1.0, false), ("pytest".into(), 2.0, true)]);
+        assert_eq!(names(Outcome { deps: None, ..failed(None) }), [("pytest".to_owned(), 3.0, true)]);
     }
 }

@@ -1,6 +1,7 @@
 //! The event as GitHub Actions tells it: environment variables and the event file.
 //!
-//! <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>
+//! <https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows>,
+//! <https://docs.github.com/en/webhooks/webhook-events-and-payloads>
 
 use serde_json::Value;
 
@@ -8,119 +9,110 @@ use super::{Compare, Event, Recorded};
 use crate::config::Env;
 
 /// # Errors
-/// An event that has no meaning here, or a file without what it must have.
+/// An event that has no meaning here, or one without what it must have.
 pub fn read(env: &Env, file: &Value, rebuild_inputs: &[String]) -> Result<Recorded, String> {
-    let name = env.get("GITHUB_EVENT_NAME").map(String::as_str).unwrap_or_default();
-    let text = |pointer: &str| file.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let ref_name = env.get("GITHUB_REF_NAME").cloned().unwrap_or_default();
-    let default_branch = text("/repository/default_branch");
-    let recorded = |event, compare| Ok(Recorded { event, compare, default_branch: default_branch.clone() });
-    match name {
-        "pull_request" => {
-            let number = file
-                .pointer("/pull_request/number")
-                .and_then(Value::as_u64)
-                .ok_or("the event file has no pull_request.number")?;
-            // By repository, not by absent secrets; a head repository that was deleted is null, and foreign.
-            let fork = text("/pull_request/head/repo/full_name") != text("/pull_request/base/repo/full_name")
-                || text("/pull_request/head/repo/full_name").is_none();
-            let event = Event::PullRequest { number: Some(number), fork, base: text("/pull_request/base/ref") };
-            recorded(event, base(text("/pull_request/base/sha")))
-        }
-        "merge_group" => {
-            let base_ref = text("/merge_group/base_ref").map(|name| name.trim_start_matches("refs/heads/").to_owned());
-            recorded(Event::PullRequest { number: None, fork: false, base: base_ref }, base(text("/merge_group/base_sha")))
-        }
-        "push" if env.get("GITHUB_REF_TYPE").is_some_and(|kind| kind == "tag") => {
-            recorded(Event::Tag { name: ref_name }, Compare::Nothing)
-        }
-        "push" => {
-            let before = text("/before").unwrap_or_default();
-            let forced = file.pointer("/forced").and_then(Value::as_bool).unwrap_or(false);
-            let compare = match before.trim_matches('0') {
-                "" => Compare::Unknown("the branch is new".into()),
-                _ if forced => Compare::Unknown("the push was forced".into()),
-                _ => Compare::Base(before),
-            };
-            recorded(Event::Branch { name: ref_name }, compare)
-        }
-        "schedule" => recorded(Event::Schedule { branch: Some(ref_name) }, Compare::Nothing),
-        "workflow_dispatch" => {
-            // Booleans arrive as text here, as booleans in `inputs` of workflow_call.
-            let is_true = |input: &String| {
-                matches!(file.pointer("/inputs").and_then(|inputs| inputs.get(input)), Some(Value::Bool(true)))
-                    || file.pointer("/inputs").and_then(|inputs| inputs.get(input)).is_some_and(|value| value == "true")
-            };
-            recorded(Event::Manual { rebuild: rebuild_inputs.iter().any(is_true), branch: Some(ref_name) }, Compare::Nothing)
-        }
+    let told = Told { env, file };
+    let (event, compare) = match told.var("GITHUB_EVENT_NAME").ok_or("GITHUB_EVENT_NAME is not set")? {
+        "pull_request" => told.pull_request()?,
+        "merge_group" => told.merge_group(),
+        "push" => told.push()?,
+        "schedule" => (Event::Schedule { branch: told.branch() }, Compare::Nothing),
+        "workflow_dispatch" => (told.manual(rebuild_inputs), Compare::Nothing),
         "pull_request_target" => {
-            Err("pull_request_target runs foreign code with this repository's secrets; use pull_request".into())
+            return Err("pull_request_target runs foreign code with this repository's secrets (use pull_request)".into());
         }
-        other => Err(format!(
-            "the event {other} has no meaning here; use push, pull_request, merge_group, schedule or workflow_dispatch"
-        )),
-    }
+        other => {
+            let known = "push, pull_request, merge_group, schedule or workflow_dispatch";
+            return Err(format!("the event {other} has no meaning here (use {known})"));
+        }
+    };
+    Ok(Recorded { event, compare, default_branch: told.text("/repository/default_branch") })
 }
 
-fn base(sha: Option<String>) -> Compare {
-    sha.map_or_else(|| Compare::Unknown("the event names no base".into()), Compare::Base)
+/// Where an answer may stand: a minimal event file, such as act's, leaves most of it to the environment.
+struct Told<'a> {
+    env: &'a Env,
+    file: &'a Value,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn run(name: &str, ref_type: &str, ref_name: &str, file: &Value) -> Result<Recorded, String> {
-        let pairs = [("GITHUB_EVENT_NAME", name), ("GITHUB_REF_TYPE", ref_type), ("GITHUB_REF_NAME", ref_name)];
-        let env = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        read(&env, file, &["REBUILD_BASE".into()])
+impl<'a> Told<'a> {
+    fn var(&self, name: &str) -> Option<&'a str> {
+        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    #[test]
-    fn pull_requests_and_forks() {
-        let file = |head: Value| json!({"pull_request": {"number": 7, "head": {"repo": head}, "base": {"ref": "main", "sha": "abc", "repo": {"full_name": "a/b"}}}});
-        for (head, fork) in [(json!({"full_name": "a/b"}), false), (json!({"full_name": "c/b"}), true), (Value::Null, true)] {
-            let got = run("pull_request", "branch", "7/merge", &file(head)).unwrap();
-            assert_eq!(got.event, Event::PullRequest { number: Some(7), fork, base: Some("main".into()) });
-            assert_eq!(got.compare, Compare::Base("abc".into()));
+    fn text(&self, pointer: &str) -> Option<String> {
+        self.file.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.file.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// `refs/heads/main` → ("heads", "main"); of a pull request ("pull", "12/merge").
+    fn git_ref(&self) -> (&'a str, &'a str) {
+        let full = self.var("GITHUB_REF").and_then(|full| full.strip_prefix("refs/")?.split_once('/'));
+        let kind = if self.var("GITHUB_REF_TYPE") == Some("tag") { "tags" } else { "heads" };
+        full.unwrap_or((kind, self.var("GITHUB_REF_NAME").unwrap_or_default()))
+    }
+
+    /// The branch of a scheduled or manual run. A tag keeps its `refs/tags/`, so that it is never taken for a branch.
+    fn branch(&self) -> Option<String> {
+        match self.git_ref() {
+            (_, "") => None,
+            ("heads", name) => Some(name.to_owned()),
+            (kind, name) => Some(format!("refs/{kind}/{name}")),
         }
     }
 
-    #[test]
-    fn pushes() {
-        let zero = "0".repeat(40);
-        for (before, forced, known) in [("abc", false, true), ("abc", true, false), (zero.as_str(), false, false)] {
-            let got = run("push", "branch", "feature/x", &json!({"before": before, "forced": forced})).unwrap();
-            assert_eq!(got.event, Event::Branch { name: "feature/x".into() });
-            assert_eq!(matches!(got.compare, Compare::Base(_)), known, "{before} {forced}");
-        }
-        assert_eq!(run("push", "tag", "v1.2.3", &json!({})).unwrap().event, Event::Tag { name: "v1.2.3".into() });
+    fn pull_request(&self) -> Result<(Event, Compare), String> {
+        let from_ref = || match self.git_ref() {
+            ("pull", name) => name.split('/').next()?.parse().ok(),
+            _ => None,
+        };
+        let number = self.file.pointer("/pull_request/number").and_then(Value::as_u64).or_else(from_ref);
+        let number = Some(number.ok_or("neither the event file nor GITHUB_REF has the pull request's number")?);
+        // By repository, not by absent secrets. One that was deleted is null, and like one that is not named: foreign.
+        let head = self.text("/pull_request/head/repo/full_name");
+        let own = self.text("/pull_request/base/repo/full_name");
+        let own = own.or_else(|| self.var("GITHUB_REPOSITORY").map(str::to_owned));
+        let fork = !head.zip(own).is_some_and(|(head, own)| head.eq_ignore_ascii_case(&own));
+        let base = self.text("/pull_request/base/ref").or_else(|| self.var("GITHUB_BASE_REF").map(str::to_owned));
+        let compare = Compare::Target { base: self.text("/pull_request/base/sha"), head: self.text("/pull_request/head/sha") };
+        Ok((Event::PullRequest { number, fork, base }, compare))
     }
 
-    #[test]
-    fn manual_runs() {
-        for (value, rebuild) in [(json!("true"), true), (json!("false"), false), (json!(true), true), (Value::Null, false)] {
-            let got = run("workflow_dispatch", "branch", "main", &json!({"inputs": {"REBUILD_BASE": value}})).unwrap();
-            assert_eq!(got.event, Event::Manual { rebuild, branch: Some("main".into()) });
-        }
-        assert!(matches!(
-            run("workflow_dispatch", "branch", "main", &json!({"inputs": null})).unwrap().event,
-            Event::Manual { rebuild: false, .. }
-        ));
+    fn merge_group(&self) -> (Event, Compare) {
+        let base = self.text("/merge_group/base_ref");
+        let base = base.map(|name| name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned());
+        let compare = Compare::Target { base: self.text("/merge_group/base_sha"), head: self.text("/merge_group/head_sha") };
+        (Event::PullRequest { number: None, fork: false, base }, compare)
     }
 
-    #[test]
-    fn others() {
-        let got = run(
-            "merge_group",
-            "branch",
-            "gh-readonly-queue/x",
-            &json!({"merge_group": {"base_ref": "refs/heads/main", "base_sha": "abc"}}),
-        )
-        .unwrap();
-        assert_eq!(got.event, Event::PullRequest { number: None, fork: false, base: Some("main".into()) });
-        assert!(run("pull_request_target", "branch", "x", &json!({})).unwrap_err().contains("use pull_request"));
-        assert!(run("issues", "branch", "x", &json!({})).unwrap_err().contains("no meaning"));
+    fn push(&self) -> Result<(Event, Compare), String> {
+        let name = match self.git_ref() {
+            (_, "") => return Err("neither GITHUB_REF nor GITHUB_REF_NAME says what was pushed".into()),
+            (_, name) if self.flag("deleted") => return Err(format!("{name} was deleted, so there is nothing to build")),
+            ("tags", name) => return Ok((Event::Tag { name: name.to_owned() }, Compare::Nothing)),
+            (_, name) => name.to_owned(),
+        };
+        let compare = match self.text("/before") {
+            None => Compare::Unknown("the event does not say what was there before the push".into()),
+            Some(before) if self.flag("created") || before.bytes().all(|b| b == b'0') => {
+                Compare::Unknown("the branch is new".into())
+            }
+            Some(_) if self.flag("forced") => Compare::Unknown("the push was forced".into()),
+            before => Compare::Before(before),
+        };
+        Ok((Event::Branch { name }, compare))
+    }
+
+    fn manual(&self, rebuild_inputs: &[String]) -> Event {
+        // A checkbox arrives as text in the event file, as a boolean where a workflow calls another.
+        let ticked = |input: &String| match self.file.get("inputs").and_then(|inputs| inputs.get(input)) {
+            Some(Value::Bool(ticked)) => *ticked,
+            Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+            _ => false,
+        };
+        Event::Manual { rebuild: rebuild_inputs.iter().any(ticked), branch: self.branch() }
     }
 }

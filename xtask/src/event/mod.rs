@@ -54,13 +54,18 @@ impl Event {
     }
 }
 
-/// What changed files are compared with.
+/// What the event says that changed files are compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// The event has no "before": a tag, a schedule, a manual or local run.
     Nothing,
-    /// The merge base with this revision.
-    Base(String),
+    /// The branch that a pull request goes into: its tip and that of the pull request, `None` when only a flag said so.
+    Target {
+        base: Option<String>,
+        head: Option<String>,
+    },
+    /// What the branch had before the push, `None` when only a flag said so.
+    Before(Option<String>),
     Unknown(String),
 }
 
@@ -72,7 +77,8 @@ pub struct Recorded {
     pub default_branch: Option<String>,
 }
 
-/// A recorded run of GitHub Actions, for `--event-file`: `{"env": {"GITHUB_EVENT_NAME": "push", …}, "event": {…}}`.
+/// A recorded run of GitHub Actions, for `--event-file`: its `GITHUB_…` variables and the text of
+/// `$GITHUB_EVENT_PATH`, `{"env": {"GITHUB_EVENT_NAME": "push", …}, "event": {…}}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Replay {
@@ -91,20 +97,20 @@ pub fn read(flag: Option<&str>, replay: Option<&Utf8Path>, env: &Env, rebuild_in
     }
     let replay = match (replay, env.get("GITHUB_EVENT_PATH")) {
         (Some(file), _) => load::<Replay>(file)?,
-        (None, Some(path)) if env.contains_key("GITHUB_ACTIONS") => {
-            Replay { env: env.clone(), event: load(Utf8Path::new(path))? }
+        (None, _) if env.get("GITHUB_ACTIONS").is_none_or(|value| value != "true") => {
+            return Ok(Recorded { event: Event::Local, compare: Compare::Nothing, default_branch: None });
         }
-        _ => return Ok(Recorded { event: Event::Local, compare: Compare::Nothing, default_branch: None }),
+        (None, Some(path)) => Replay { env: env.clone(), event: load(Utf8Path::new(path))? },
+        (None, None) => Replay { env: env.clone(), event: serde_json::Value::Null },
     };
     github::read(&replay.env, &replay.event, rebuild_inputs)
         .map_err(|error| Fault::usage(format!("cannot tell the event: {error}")).into())
 }
 
-/// With a flag only, pull requests and pushes are compared with the default branch.
 fn flag_compares(event: &Event) -> Compare {
     match event {
-        Event::PullRequest { .. } => Compare::Base(String::new()),
-        Event::Branch { .. } => Compare::Unknown("the event was given by a flag".into()),
+        Event::PullRequest { .. } => Compare::Target { base: None, head: None },
+        Event::Branch { .. } => Compare::Before(None),
         _ => Compare::Nothing,
     }
 }
@@ -115,23 +121,4 @@ fn load<T: for<'de> Deserialize<'de>>(path: &Utf8Path) -> Result<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_recorded_run_is_replayed() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let path = Utf8Path::from_path(file.path()).unwrap();
-        let env = r#"{"GITHUB_EVENT_NAME": "push", "GITHUB_REF_TYPE": "tag", "GITHUB_REF_NAME": "v1.0.0"}"#;
-        std::fs::write(path, format!(r#"{{"env": {env}, "event": {{}}}}"#)).unwrap();
-        assert_eq!(read(None, Some(path), &Env::new(), &[]).unwrap().event, Event::Tag { name: "v1.0.0".into() });
-        std::fs::write(path, "{").unwrap();
-        let error = read(None, Some(path), &Env::new(), &[]).unwrap_err();
-        assert_eq!(crate::error::exit_code(&error), crate::error::Code::Usage);
-    }
-
-    #[test]
-    fn without_anything_it_is_a_local_run() {
-        assert_eq!(read(None, None, &Env::new(), &[]).unwrap().event, Event::Local);
-    }
-}
+mod tests;

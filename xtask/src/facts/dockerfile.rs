@@ -1,223 +1,274 @@
-//! What a Dockerfile takes from outside: images and files of its context.
+//! What a Dockerfile takes from outside: base images, files of the context, things it downloads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
-use parse_dockerfile::{Flag, Instruction, Source};
+use parse_dockerfile::{Flag, Instruction, Source, Stage};
 use sha2::{Digest as _, Sha256};
 
-use super::Dockerfile;
-use crate::glob;
+use crate::facts::words::{Gap, Vars};
+use crate::facts::{Dockerfile, heredoc, hex, sources};
 
-/// Reads a Dockerfile with the build arguments that it will get.
-///
-/// A construct that cannot be understood (a variable without a value in a source, ONBUILD) makes the whole
-/// context an input; it never makes less of it one.
+/// Reads a Dockerfile as BuildKit would build it: with these build arguments, the stages that `target`
+/// (default: the last) needs, for each of the platforms.
 ///
 /// # Errors
-/// What the parser says; the caller names the file.
-pub fn read(text: &str, args: &BTreeMap<String, String>) -> Result<Dockerfile, String> {
-    let parsed = parse_dockerfile::parse(text).map_err(|error| error.to_string())?;
-    let mut reader = Reader { args, values: BTreeMap::new(), stages: Vec::new(), images: Vec::new(), sources: Some(Vec::new()) };
-    if let Some(syntax) = &parsed.parser_directives.syntax {
-        reader.images.push(syntax.value.value.to_owned());
+/// One line: the text is no Dockerfile, the target is none of its stages, or an image's name cannot be known.
+pub fn read(
+    text: &str,
+    args: &BTreeMap<String, String>,
+    target: Option<&str>,
+    platforms: &[String],
+) -> Result<Dockerfile, String> {
+    let escape = escape_of(text);
+    let plain = heredoc::strip(text, escape);
+    let parsed = parse_dockerfile::parse(&plain).map_err(|error| error.to_string())?;
+    let stages = parsed.stages().collect::<Vec<_>>();
+    let mut taken = Taken::default();
+    let syntax = parsed.parser_directives.syntax.as_ref().map(|syntax| syntax.value.value.to_owned());
+    taken.images.extend(syntax.clone());
+    let default = ["linux/amd64".to_owned()];
+    for platform in if platforms.is_empty() { &default } else { platforms } {
+        let platform = platform_vars(platform);
+        let mut global = Vars { known: platform.clone(), others_may_exist: false, escape };
+        for arg in parsed.global_args() {
+            declare(&mut global, &arg.arguments.value, args, &BTreeMap::new());
+        }
+        walk(&stages, target, args, &global, &mut taken)?;
     }
-    for instruction in &parsed.instructions {
-        reader.instruction(instruction);
-    }
-    let Reader { mut images, sources, .. } = reader;
-    images.sort();
-    images.dedup();
-    let sources = sources.map(|mut sources| {
-        sources.sort();
-        sources.dedup();
-        sources
-    });
-    Ok(Dockerfile { sha256: super::hex(&Sha256::digest(text)), images, sources })
+    Ok(Dockerfile {
+        sha256: hex(&Sha256::digest(text)),
+        images: taken.images.into_iter().collect(),
+        sources: if taken.whole { None } else { Some(taken.sources.into_iter().collect()) },
+        remotes: taken.remotes.into_iter().collect(),
+        syntax,
+    })
 }
 
-/// Whether a changed file (relative to the repository) goes into an image built from this context.
+/// Whether a file (relative to the repository) is one that the image is made of; without a Dockerfile, any of the context.
 pub fn takes(context: &Utf8Path, dockerfile: Option<&Dockerfile>, file: &Utf8Path) -> bool {
     let inside = if context == "." { Ok(file) } else { file.strip_prefix(context) };
     let Ok(inside) = inside else { return false };
     match dockerfile.and_then(|dockerfile| dockerfile.sources.as_ref()) {
         None => true,
-        Some(sources) => inside == ".dockerignore" || sources.iter().any(|source| covers(source, inside)),
+        // It says what COPY leaves out.
+        Some(patterns) => inside == ".dockerignore" || sources::take(patterns, inside.as_str()),
     }
 }
 
-/// Whether a source of COPY takes a file: the file itself, a folder above it, or a pattern of either.
-fn covers(source: &str, file: &Utf8Path) -> bool {
-    let source = source.trim_start_matches("./").trim_start_matches('/').trim_end_matches('/');
-    let matches = |path: &Utf8Path| path == source || glob::matches_any(&[source], path.as_str());
-    file.ancestors().filter(|path| !path.as_str().is_empty()).any(matches)
+#[derive(Default)]
+struct Taken {
+    images: BTreeSet<String>,
+    sources: BTreeSet<String>,
+    remotes: BTreeSet<String>,
+    /// Something takes the whole context, or it cannot be known what it takes.
+    whole: bool,
 }
 
-struct Reader<'a> {
-    args: &'a BTreeMap<String, String>,
-    /// ARG and ENV so far.
-    values: BTreeMap<String, String>,
-    stages: Vec<String>,
-    images: Vec<String>,
-    /// `None`: the whole context.
-    sources: Option<Vec<String>>,
+impl Taken {
+    fn source(&mut self, word: Result<String, Gap>) {
+        match word.ok().and_then(|source| sources::clean(&source)) {
+            Some(source) => _ = self.sources.insert(source),
+            None => self.whole = true,
+        }
+    }
 }
 
-impl Reader<'_> {
-    fn instruction(&mut self, instruction: &Instruction<'_>) {
-        match instruction {
-            Instruction::Arg(arg) => self.arg(&arg.arguments.value),
-            Instruction::Env(_) => {}
-            Instruction::From(from) => {
-                self.image(&from.image.value);
-                self.stages.push(from.as_.as_ref().map(|(_, name)| name.value.to_lowercase()).unwrap_or_default());
-            }
-            Instruction::Copy(copy) => self.copy(&copy.options, &copy.src),
-            Instruction::Add(add) => self.copy(&add.options, &add.src),
-            Instruction::Run(run) => {
-                run.options.iter().filter(|flag| flag.name.value == "mount").for_each(|flag| self.mount(flag))
-            }
-            // Its triggers run in whatever is built on this image; they take nothing of this context, but nobody checks that.
-            Instruction::Onbuild(_) => self.sources = None,
-            _ => {}
+/// Follows the stages that the target needs, parents first, because variables are inherited.
+fn walk(
+    stages: &[Stage<'_, '_>],
+    target: Option<&str>,
+    args: &BTreeMap<String, String>,
+    global: &Vars,
+    taken: &mut Taken,
+) -> Result<(), String> {
+    let mut parents = Vec::new();
+    for (index, stage) in stages.iter().enumerate() {
+        let written = &stage.from.image.value;
+        let image = global.expand(written).map_err(|gap| format!("FROM {written}: {} cannot be filled in", gap.0))?;
+        if image.is_empty() {
+            return Err(format!("FROM {written}: no value for it (give it a default with ARG, or set it in args)"));
+        }
+        // Only a stage above can be built on; `FROM base AS base` is an image.
+        parents.push((stage_named(&stages[..index], &image), image));
+    }
+    let mut needed = BTreeSet::new();
+    let mut todo = vec![target_index(stages, target)?];
+    while let Some(index) = todo.pop() {
+        if needed.insert(index) {
+            todo.extend(parents[index].0);
+            todo.extend(stages[index].instructions.iter().flat_map(froms).filter_map(|from| stage_index(stages, &from)));
         }
     }
+    let mut scopes: BTreeMap<usize, Vars> = BTreeMap::new();
+    for index in needed {
+        let (parent, image) = &parents[index];
+        let inherited = parent.and_then(|parent| scopes.get(&parent));
+        let scratch = parent.is_none() && image == "scratch";
+        let own = || Vars { known: BTreeMap::new(), others_may_exist: !scratch, escape: global.escape };
+        let mut vars = inherited.cloned().unwrap_or_else(own);
+        if parent.is_none() && !scratch {
+            taken.images.insert(image.clone());
+        }
+        for instruction in stages[index].instructions {
+            step(instruction, stages, args, global, &mut vars, taken)?;
+        }
+        scopes.insert(index, vars);
+    }
+    Ok(())
+}
 
-    fn arg(&mut self, text: &str) {
-        for word in shell_words::split(text).unwrap_or_default() {
-            let (name, default) = word.split_once('=').map_or((word.as_str(), None), |(name, default)| (name, Some(default)));
-            let value = self.args.get(name).cloned().or_else(|| default.and_then(|default| self.fill(default)));
-            if let Some(value) = value {
-                self.values.insert(name.to_owned(), value);
-            }
+fn step(
+    instruction: &Instruction<'_>,
+    stages: &[Stage<'_, '_>],
+    args: &BTreeMap<String, String>,
+    global: &Vars,
+    vars: &mut Vars,
+    taken: &mut Taken,
+) -> Result<(), String> {
+    for from in froms(instruction) {
+        if from.contains('$') {
+            return Err(format!("--from={from}: BuildKit fills in no variables here (name it by `FROM {from} AS …` above)"));
+        }
+        if stage_index(stages, &from).is_none() && from != "scratch" {
+            taken.images.insert(from);
         }
     }
-
-    /// An image that a stage is made from or that files are taken from, unless it is an earlier stage.
-    fn image(&mut self, text: &str) {
-        let name = self.fill(text).unwrap_or_else(|| text.to_owned());
-        let is_stage = self.stages.contains(&name.to_lowercase()) || name.parse().is_ok_and(|at: usize| at < self.stages.len());
-        if !is_stage && name != "scratch" {
-            self.images.push(name);
+    match instruction {
+        Instruction::Arg(arg) => declare(vars, &arg.arguments.value, args, &global.known),
+        Instruction::Env(env) => assign(vars, &env.arguments.value),
+        Instruction::Copy(copy) if flag(&copy.options, "from").is_none() => {
+            paths(&copy.src).for_each(|path| taken.source(vars.expand(path)));
         }
-    }
-
-    fn copy(&mut self, options: &[Flag<'_>], sources: &[Source<'_>]) {
-        let from = options.iter().find(|flag| flag.name.value == "from").and_then(|flag| flag.value.as_ref());
-        if let Some(from) = from {
-            return self.image(&from.value);
-        }
-        for source in sources {
-            let Source::Path(path) = source else { continue };
-            let is_remote = ["http://", "https://", "git@", "git://"].iter().any(|scheme| path.value.starts_with(scheme));
-            if !is_remote {
-                self.source(&path.value);
-            }
-        }
-    }
-
-    fn mount(&mut self, flag: &Flag<'_>) {
-        let text = flag.value.as_ref().map(|value| value.value.as_ref()).unwrap_or_default();
-        let fields: BTreeMap<&str, &str> = text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
-        let kind = fields.get("type").copied().unwrap_or("bind");
-        match fields.get("from") {
-            Some(from) => self.image(from),
-            None if kind == "bind" => self.source(fields.get("source").or(fields.get("src")).copied().unwrap_or(".")),
-            None => {}
-        }
-    }
-
-    fn source(&mut self, text: &str) {
-        let path = self.fill(text).filter(|path| !matches!(path.trim_start_matches(['.', '/']), "" | "*"));
-        match (path, &mut self.sources) {
-            (Some(path), Some(sources)) => sources.push(path),
-            (None, sources) => *sources = None,
-            (Some(_), None) => {}
-        }
-    }
-
-    /// `$NAME`, `${NAME}`, `${NAME:-default}` filled in; `None` where a value is not known.
-    fn fill(&self, text: &str) -> Option<String> {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('$') {
-            out.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            let (name, default, after) = match rest.strip_prefix('{') {
-                Some(braced) => {
-                    let (inside, after) = braced.split_once('}')?;
-                    let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));
-                    (name, default, after)
+        Instruction::Add(add) => {
+            for path in paths(&add.src) {
+                let word = vars.expand(path);
+                match &word {
+                    Ok(path) if path.contains("://") || path.starts_with("git@") => _ = taken.remotes.insert(path.clone()),
+                    _ => taken.source(word),
                 }
-                None => {
-                    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-                    (&rest[..end], None, &rest[end..])
-                }
-            };
-            let value = self.values.get(name).filter(|value| !value.is_empty() || default.is_none());
-            out.push_str(value.map(String::as_str).or(default)?);
-            rest = after;
+            }
         }
-        out.push_str(rest);
-        Some(out)
+        Instruction::Run(run) => {
+            let binds = run.options.iter().filter_map(mount).filter(|mount| mount.is_bind() && mount.get("from").is_none());
+            for bind in binds {
+                taken.source(vars.expand(bind.get("source").or(bind.get("src")).unwrap_or(".")));
+            }
+        }
+        // What it takes depends on who builds on this stage.
+        Instruction::Onbuild(_) => taken.whole = true,
+        _ => {}
     }
+    Ok(())
+}
+
+/// Stages or images that an instruction copies or mounts from, as written.
+fn froms(instruction: &Instruction<'_>) -> Vec<String> {
+    match instruction {
+        Instruction::Copy(copy) => flag(&copy.options, "from").map(str::to_owned).into_iter().collect(),
+        Instruction::Run(run) => {
+            run.options.iter().filter_map(mount).filter_map(|mount| mount.get("from").map(str::to_owned)).collect()
+        }
+        Instruction::Onbuild(onbuild) => froms(&onbuild.instruction),
+        _ => Vec::new(),
+    }
+}
+
+fn flag<'a>(options: &'a [Flag<'_>], name: &str) -> Option<&'a str> {
+    let flag = options.iter().find(|flag| flag.name.value.eq_ignore_ascii_case(name))?;
+    flag.value.as_ref().map(|value| value.value.as_ref())
+}
+
+fn paths<'a>(sources: &'a [Source<'_>]) -> impl Iterator<Item = &'a str> {
+    sources.iter().filter_map(|source| match source {
+        Source::Path(path) => Some(path.value.as_ref()),
+        _ => None,
+    })
+}
+
+/// `--mount=type=bind,source=a,target=/b`
+struct Mount<'a>(Vec<(&'a str, &'a str)>);
+
+fn mount<'a>(flag: &'a Flag<'_>) -> Option<Mount<'a>> {
+    let value = flag.value.as_ref().filter(|_| flag.name.value.eq_ignore_ascii_case("mount"))?;
+    let field = |field: &'a str| field.trim_matches('"').split_once('=').unwrap_or((field, ""));
+    Some(Mount(value.value.split(',').map(field).collect()))
+}
+
+impl<'a> Mount<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+
+    fn is_bind(&self) -> bool {
+        self.get("type").is_none_or(|kind| kind == "bind")
+    }
+}
+
+fn stage_named(stages: &[Stage<'_, '_>], name: &str) -> Option<usize> {
+    stages.iter().rposition(|stage| stage.from.as_.as_ref().is_some_and(|(_, own)| own.value.eq_ignore_ascii_case(name)))
+}
+
+fn stage_index(stages: &[Stage<'_, '_>], name: &str) -> Option<usize> {
+    stage_named(stages, name).or_else(|| name.parse().ok().filter(|index| *index < stages.len()))
+}
+
+fn target_index(stages: &[Stage<'_, '_>], target: Option<&str>) -> Result<usize, String> {
+    let Some(target) = target else { return Ok(stages.len().saturating_sub(1)) };
+    stage_index(stages, target).ok_or_else(|| {
+        let names = stages.iter().filter_map(|stage| stage.from.as_.as_ref()).map(|(_, name)| name.value.as_ref());
+        format!("no stage is called `{target}` (stages: {})", names.collect::<Vec<_>>().join(", "))
+    })
+}
+
+/// ARG: a build argument, else its default, else the value that the global scope has.
+fn declare(vars: &mut Vars, text: &str, args: &BTreeMap<String, String>, global: &BTreeMap<String, String>) {
+    for word in vars.split(text) {
+        let (name, default) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+        let value = match (args.get(name), default) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(default)) => vars.expand(default).ok(),
+            (None, None) => global.get(name).or(vars.known.get(name)).cloned(),
+        };
+        set(vars, name, value);
+    }
+}
+
+/// ENV: `A=1 B=2`, or `A all the rest`; all read the values from before the instruction.
+fn assign(vars: &mut Vars, text: &str) {
+    let pairs = match text.split_once(char::is_whitespace) {
+        Some((name, rest)) if !name.contains('=') => vec![(name.to_owned(), vars.expand(rest.trim()).ok())],
+        _ => vars.assignments(text),
+    };
+    pairs.into_iter().for_each(|(name, value)| set(vars, &name, value));
+}
+
+fn set(vars: &mut Vars, name: &str, value: Option<String>) {
+    match value {
+        Some(value) => _ = vars.known.insert(name.to_owned(), value),
+        None => _ = vars.known.remove(name),
+    }
+}
+
+/// <https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope>
+fn platform_vars(platform: &str) -> BTreeMap<String, String> {
+    let mut parts = platform.split('/');
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    let named = [("PLATFORM", platform.to_owned()), ("OS", part()), ("ARCH", part()), ("VARIANT", part())];
+    // The builder's own platform is taken to be the target's: nothing but a tool's stage depends on it.
+    let both =
+        |(name, value): &(&str, String)| [(format!("TARGET{name}"), value.clone()), (format!("BUILD{name}"), value.clone())];
+    named.iter().flat_map(both).collect()
+}
+
+/// `# escape=` among the first comments; needed before the text can be parsed.
+fn escape_of(text: &str) -> char {
+    let directives = text.lines().map_while(|line| line.trim_start_matches('\u{feff}').trim_start().strip_prefix('#'));
+    let mut pairs = directives.map_while(|line| line.split_once('='));
+    let backtick = pairs.any(|(name, value)| name.trim().eq_ignore_ascii_case("escape") && value.trim() == "`");
+    if backtick { '`' } else { '\\' }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(text: &str) -> (Vec<String>, Option<Vec<String>>) {
-        let read = read(text, &BTreeMap::from([("TAG".into(), "3.11".into())])).unwrap();
-        (read.images, read.sources)
-    }
-
-    #[test]
-    fn images_and_sources() {
-        for (text, images, sources) in [
-            ("FROM python:3.11-slim\nCOPY a b/ /x/\n", vec!["python:3.11-slim"], Some(vec!["a", "b/"])),
-            (
-                "ARG TAG=1\nFROM python:${TAG}-slim AS Build\nFROM build\nCOPY --from=Build /x /x\n",
-                vec!["python:3.11-slim"],
-                Some(vec![]),
-            ),
-            ("ARG V\nFROM base:${V:-latest}\nCOPY . .\n", vec!["base:latest"], None),
-            ("FROM scratch\nCOPY --from=docker.io/x/y:1 /a /b\nCOPY --from=0 /a /b\n", vec!["docker.io/x/y:1"], Some(vec![])),
-            (
-                "FROM a\nRUN --mount=type=bind,source=src,target=/src --mount=type=cache,target=/c make\n",
-                vec!["a"],
-                Some(vec!["src"]),
-            ),
-            ("FROM a\nRUN --mount=from=tools,target=/t true\n", vec!["a", "tools"], Some(vec![])),
-            ("FROM a\nCOPY <<EOF /x\nhello\nEOF\nADD https://example.com/x /x\n", vec!["a"], Some(vec![])),
-            ("FROM a\nCOPY $UNKNOWN/x /x\n", vec!["a"], None),
-            ("# syntax=docker/dockerfile:1\nFROM a\n", vec!["a", "docker/dockerfile:1"], Some(vec![])),
-            ("FROM a\nONBUILD COPY x /x\n", vec!["a"], None),
-        ] {
-            let strings = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
-            assert_eq!(parts(text), (strings(images), sources.map(strings)), "{text}");
-        }
-    }
-
-    #[test]
-    fn which_files_go_in() {
-        let some =
-            |sources: &[&str]| Dockerfile { sources: Some(sources.iter().map(|&s| s.into()).collect()), ..Dockerfile::default() };
-        for (context, sources, file, yes) in [
-            (".", vec!["src", "requirements/*.txt"], "src/a/b.py", true),
-            (".", vec!["src", "requirements/*.txt"], "requirements/base.txt", true),
-            (".", vec!["./src/"], "README.md", false),
-            ("services/web", vec!["app.py"], "services/web/app.py", true),
-            ("services/web", vec!["app.py"], "services/api/app.py", false),
-            (".", vec!["a"], ".dockerignore", true),
-        ] {
-            assert_eq!(takes(context.into(), Some(&some(&sources)), file.into()), yes, "{context} {sources:?} {file}");
-        }
-        assert!(takes(".".into(), None, "anything".into()), "unknown takes everything");
-    }
-
-    #[test]
-    fn what_is_no_dockerfile_is_an_error() {
-        assert!(read("FRUM x\n", &BTreeMap::new()).is_err());
-    }
-}
+#[path = "dockerfile_tests.rs"]
+mod tests;

@@ -1,8 +1,15 @@
 //! What a plan needs to know of the world, gathered by one door and handed to the pure planner as data.
 
+mod changes;
 pub mod dockerfile;
 pub mod git;
+mod heredoc;
+#[cfg(test)]
+mod lab;
 pub mod mounted;
+mod source;
+mod sources;
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -11,11 +18,10 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Env};
+use crate::config::{Build, Config, Env};
 use crate::error::Fault;
-use crate::event::{Compare, Event, Recorded};
+use crate::event::{Event, Recorded};
 use crate::exec::Runner;
-use crate::version::Version;
 use git::Git;
 
 /// Everything outside `images.toml` that decides a plan. Recorded with golden plans.
@@ -47,6 +53,16 @@ pub struct Facts {
     pub dockerfiles: BTreeMap<Utf8PathBuf, Dockerfile>,
     /// By path: hash of what tests mount.
     pub mounted: BTreeMap<Utf8PathBuf, String>,
+    /// By build: what its Dockerfile is made of where its arguments, target or platforms make a difference.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<String, Dockerfile>,
+}
+
+impl Facts {
+    /// What the Dockerfile of a build takes from outside.
+    pub fn dockerfile(&self, build: &Build) -> Option<&Dockerfile> {
+        self.variants.get(&build.id).or_else(|| self.dockerfiles.get(&build.dockerfile))
+    }
 }
 
 /// Files that changed, or why that is not known (then everything is taken as changed).
@@ -72,6 +88,12 @@ pub struct Dockerfile {
     pub images: Vec<String>,
     /// Sources of COPY, ADD and bind mounts, relative to the context, as patterns; `None`: the whole context.
     pub sources: Option<Vec<String>>,
+    /// What ADD downloads; its content is not known here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remotes: Vec<String>,
+    /// The image of `# syntax=`; also among `images`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syntax: Option<String>,
 }
 
 /// The environment; what is not UTF-8 is left out.
@@ -104,30 +126,41 @@ pub fn gather(
     rendered: &BTreeMap<Utf8PathBuf, String>,
 ) -> Result<Facts> {
     let git = Git::new(runner, repo);
-    let commit = git.commit();
-    let default_branch = recorded.default_branch.clone().or_else(|| git.default_branch()).unwrap_or_else(|| "main".into());
-    let changed = match (&recorded.compare, &commit) {
-        (_, None) => Changed::Unknown("there is no git commit".into()),
-        (Compare::Nothing, _) => Changed::Unknown("the event has no before".into()),
-        (Compare::Unknown(why), _) => Changed::Unknown(why.clone()),
-        (Compare::Base(base), _) => git.changed_since(base, &default_branch),
-    };
+    let (dockerfiles, variants) = dockerfiles(repo, config, rendered)?;
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    Ok(Facts {
-        commit_time: git.commit_time(),
-        dirty: git.dirty(),
-        branch: git.branch(),
-        source: source(env, &git),
-        run: env.get("GITHUB_RUN_ID").cloned().unwrap_or_else(|| local_run(&recorded.event, commit.as_deref(), &now)),
+    let mut facts = Facts {
+        source: in_actions(env),
         host_platform: host_platform(),
-        since_release: since_release(&git, config, recorded, &changed),
-        dockerfiles: dockerfiles(repo, config, rendered)?,
+        default_branch: recorded.default_branch.clone().unwrap_or_else(|| "main".into()),
+        dockerfiles,
         mounted: mounted(repo, config),
-        commit,
-        default_branch,
-        now,
-        changed,
-    })
+        variants,
+        ..Facts::default()
+    };
+    match git.head() {
+        Ok((commit, time)) => {
+            let default_branch = recorded.default_branch.clone().or_else(|| git.default_branch());
+            facts.default_branch = default_branch.unwrap_or(facts.default_branch);
+            facts.changed = git.changed(recorded, &facts.default_branch);
+            let version = config.version_file.as_ref().map(|file| &file.version);
+            facts.since_release = git.since_release(&recorded.event, &facts.changed, version, &facts.default_branch);
+            facts.dirty = git.dirty();
+            facts.branch = git.branch();
+            facts.source = facts.source.or_else(|| git.source());
+            (facts.commit, facts.commit_time) = (Some(commit), Some(time));
+        }
+        Err(why) => {
+            facts.changed = Changed::Unknown(why.clone());
+            facts.since_release = Changed::Unknown(why);
+        }
+    }
+    if runner.is_interrupted() {
+        return Err(Fault::interrupted().into());
+    }
+    let run = env.get("GITHUB_RUN_ID").filter(|id| !id.is_empty());
+    facts.run = run.cloned().unwrap_or_else(|| local_run(&recorded.event, facts.commit.as_deref(), &now));
+    facts.now = now;
+    Ok(facts)
 }
 
 /// Names a run outside of Actions; letters and digits only, because it becomes part of a tag.
@@ -141,29 +174,9 @@ fn local_run(event: &Event, commit: Option<&str>, now: &str) -> String {
     }
 }
 
-fn source(env: &Env, git: &Git<'_>) -> Option<String> {
-    match (env.get("GITHUB_SERVER_URL"), env.get("GITHUB_REPOSITORY")) {
-        (Some(server), Some(repository)) => Some(format!("{server}/{repository}")),
-        _ => git.source(),
-    }
-}
-
-/// What `dependencies-changed` looks at: pull request and branch, the merge base; tag, the nearest older version
-/// tag; manual and schedule, the last version tag.
-fn since_release(git: &Git<'_>, config: &Config, recorded: &Recorded, changed: &Changed) -> Changed {
-    let tag = match &recorded.event {
-        Event::PullRequest { .. } | Event::Branch { .. } | Event::Local => return changed.clone(),
-        Event::Tag { name } => git.last_version_tag(Version::parse(name).ok().as_ref()),
-        Event::Schedule { .. } | Event::Manual { .. } => {
-            // The revision of the published version is that of its tag.
-            let published = config.version_file.as_ref().and_then(|file| git.tag(&file.version.text));
-            published.or_else(|| git.last_version_tag(None))
-        }
-    };
-    match tag {
-        Some(tag) => git.diff(&format!("refs/tags/{tag}")),
-        None => Changed::Unknown("there is no older version tag".into()),
-    }
+/// The web address of the repository in Actions, where `origin` may be a mirror.
+fn in_actions(env: &Env) -> Option<String> {
+    Some(format!("{}/{}", env.get("GITHUB_SERVER_URL")?, env.get("GITHUB_REPOSITORY")?))
 }
 
 fn mounted(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
@@ -172,28 +185,36 @@ fn mounted(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
     paths.into_iter().map(|path| (path.clone(), mounted::hash(&repo.join(path)))).collect()
 }
 
+/// Reads the Dockerfile of every build; builds that share one keep a reading of their own only where it differs.
 fn dockerfiles(
     repo: &Utf8Path,
     config: &Config,
     rendered: &BTreeMap<Utf8PathBuf, String>,
-) -> Result<BTreeMap<Utf8PathBuf, Dockerfile>> {
-    let mut dockerfiles = BTreeMap::new();
+) -> Result<(BTreeMap<Utf8PathBuf, Dockerfile>, BTreeMap<String, Dockerfile>)> {
+    let (mut texts, mut by_path, mut by_build) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for build in &config.builds {
-        if dockerfiles.contains_key(&build.dockerfile) {
-            continue;
-        }
         let path = &build.dockerfile;
-        let text = match rendered.get(path) {
-            Some(text) => text.clone(),
-            None => std::fs::read_to_string(repo.join(path)).map_err(|error| {
-                let fault = Fault::usage(format!("cannot read {path} of {}: {error}", build.id));
-                fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image))
-            })?,
+        let text = match (rendered.get(path), texts.get(path)) {
+            (Some(text), _) | (None, Some(text)) => text,
+            (None, None) => texts.entry(path.clone()).or_insert(text_of(repo, build)?),
         };
-        let read = dockerfile::read(&text, &build.args).map_err(|error| Fault::usage(format!("{path}: {error}")))?;
-        dockerfiles.insert(path.clone(), read);
+        let read = dockerfile::read(text, &build.args, build.target.as_deref(), &build.platforms);
+        let read = read.map_err(|error| Fault::usage(format!("{path} of {}: {error}", build.id)))?;
+        match by_path.get(path) {
+            None => drop(by_path.insert(path.clone(), read)),
+            Some(first) if *first == read => {}
+            Some(_) => drop(by_build.insert(build.id.clone(), read)),
+        }
     }
-    Ok(dockerfiles)
+    Ok((by_path, by_build))
+}
+
+fn text_of(repo: &Utf8Path, build: &Build) -> Result<String> {
+    let path = &build.dockerfile;
+    std::fs::read_to_string(repo.join(path)).map_err(|error| {
+        let fault = Fault::usage(format!("cannot read {path} of {}: {error}", build.id));
+        fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image)).into()
+    })
 }
 
 /// Lower-case hex.
@@ -212,3 +233,6 @@ pub fn emulates(platform: &str) -> bool {
     // Docker Desktop and OrbStack emulate without a word; elsewhere the kernel lists its interpreters.
     cfg!(target_os = "macos") || Utf8Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{arch}")).exists()
 }
+
+#[cfg(test)]
+mod tests;

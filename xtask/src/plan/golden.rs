@@ -78,7 +78,10 @@ pub(crate) fn facts(root: &Utf8Path, config: &Config, changed: Option<&[&str]>) 
     for build in &config.builds {
         let read = || std::fs::read_to_string(root.join(&build.dockerfile)).unwrap();
         let text = rendered.get(&build.dockerfile).cloned().unwrap_or_else(read);
-        dockerfiles.insert(build.dockerfile.clone(), dockerfile::read(&text, &build.args).unwrap());
+        dockerfiles.insert(
+            build.dockerfile.clone(),
+            dockerfile::read(&text, &build.args, build.target.as_deref(), &build.platforms).unwrap(),
+        );
     }
     let changed = changed
         .map_or(Changed::Unknown("nothing was compared".into()), |files| Changed::Files(files.iter().map(Into::into).collect()));

@@ -25,7 +25,7 @@ pub struct Inputs<'a> {
 /// Lower-case hex, 64 characters.
 pub fn key(inputs: &Inputs<'_>) -> String {
     let Inputs { input, build, .. } = inputs;
-    let dockerfile = input.facts.dockerfiles.get(&build.dockerfile);
+    let dockerfile = input.facts.dockerfile(build);
     let parent = |parent: &Resolved| {
         let key = parent.is.strip_prefix("build:").and_then(|id| inputs.keys.get(id));
         (parent.name.clone(), key.unwrap_or(&parent.is).clone())

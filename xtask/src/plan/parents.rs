@@ -56,7 +56,7 @@ pub fn order<'t, 'a>(input: &Input<'a>, taken: &'t [Taken<'a>]) -> Result<Vec<&'
 
 /// Each declared parent with what its FROM gets; checks that declarations and FROM lines agree.
 pub fn resolve(input: &Input<'_>, child: &Build, in_plan: &BTreeSet<&str>) -> Result<Vec<Resolved>> {
-    let Some(dockerfile) = input.facts.dockerfiles.get(&child.dockerfile) else { return Ok(Vec::new()) };
+    let Some(dockerfile) = input.facts.dockerfile(child) else { return Ok(Vec::new()) };
     let mut resolved = Vec::new();
     for (parent, build) in child.parents.iter().zip(points(input, child)) {
         let names: Vec<&String> = dockerfile.images.iter().filter(|image| means(input, image, build)).collect();

@@ -116,7 +116,7 @@ fn build(
     let select::Taken { build, policy, .. } = taken;
     let mut reasons = taken.reasons.clone();
     let repository = with_registry(input.config, &build.repository);
-    let dockerfile = input.facts.dockerfiles.get(&build.dockerfile);
+    let dockerfile = input.facts.dockerfile(build);
     let (dependencies_changed, why) = deps::changed_for(build, dockerfile, &input.facts.since_release);
     let fresh = match policy.fresh {
         _ if matches!(input.event, Event::Manual { rebuild: true, .. }) => Some("fresh: a rebuild was asked for".to_owned()),

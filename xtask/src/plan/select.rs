@@ -158,7 +158,7 @@ fn made_of(input: &Input<'_>, build: &Build, file: &Utf8Path) -> bool {
     if build.tests.iter().flat_map(|test| &test.mounts).any(|(path, _)| is_or_under(path)) {
         return true;
     }
-    dockerfile::takes(&build.context, input.facts.dockerfiles.get(&build.dockerfile), file)
+    dockerfile::takes(&build.context, input.facts.dockerfile(build), file)
 }
 
 /// A child is in whenever its parent is built and the event has a policy for the child.

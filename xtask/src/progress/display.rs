@@ -3,18 +3,29 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::state::Steps;
 use crate::report;
 
+/// A step that is over sooner is not worth a line: BuildKit announces cached ones too.
+const WORTH_A_LINE: Duration = Duration::from_millis(400);
+
 /// Shared by everything that runs at once. All of it goes to stderr.
 pub struct Display {
     mode: Mode,
     /// Width of the longest name.
     width: usize,
+    /// What runs, by name; elsewhere than on a terminal.
+    running: Mutex<BTreeMap<String, Line>>,
+}
+
+struct Line {
+    what: String,
+    since: Instant,
+    shown: bool,
 }
 
 enum Mode {
@@ -35,25 +46,41 @@ impl Display {
         } else {
             Mode::Live(MultiProgress::new(), Mutex::default())
         };
-        Display { mode, width: names.into_iter().map(str::len).max().unwrap_or(0) }
+        Display { mode, width: names.into_iter().map(str::len).max().unwrap_or(0), running: Mutex::default() }
     }
 
-    /// `name` now does `what`.
-    pub fn running(&self, name: &str, what: &str) {
-        let Mode::Live(..) = &self.mode else { return self.line(name, what) };
-        self.row(name, |row| row.set_message(what.to_owned()));
-    }
-
-    /// How far `name` is. Shown in live rows only.
-    pub fn steps(&self, name: &str, steps: Steps, pulled: u64) {
-        self.row(name, |row| {
+    /// `name` now does `what`, and is so far.
+    pub fn running(&self, name: &str, what: &str, steps: Steps, pulled: u64) {
+        if let Mode::Live(..) = &self.mode {
             let pulled = if pulled == 0 { String::new() } else { format!(" {} pulled", report::bytes(pulled)) };
-            row.set_prefix(format!("{name:width$}  {}/{}{pulled}", steps.done, steps.total, width = self.width));
-        });
+            let far = if steps.total == 0 { String::new() } else { format!("{}/{}", steps.done, steps.total) };
+            return self.row(name, |row| {
+                row.set_prefix(format!("{name:width$}  {far}{pulled}", width = self.width));
+                row.set_message(what.to_owned());
+            });
+        }
+        let Ok(mut running) = self.running.lock() else { return };
+        let line =
+            running.entry(name.to_owned()).or_insert_with(|| Line { what: String::new(), since: Instant::now(), shown: true });
+        if line.what != what {
+            *line = Line { what: what.to_owned(), since: Instant::now(), shown: false };
+        }
+    }
+
+    /// Called now and then while things run: shows what has been running for a moment.
+    pub fn tick(&self) {
+        let Ok(mut running) = self.running.lock() else { return };
+        for (name, line) in running.iter_mut().filter(|(_, line)| !line.shown && line.since.elapsed() >= WORTH_A_LINE) {
+            line.shown = true;
+            self.line(name, &line.what);
+        }
     }
 
     /// `name` is finished with this result; `log` is shown where it can be folded.
     pub fn finished(&self, name: &str, result: &str, log: &[String]) {
+        if let Ok(mut running) = self.running.lock() {
+            running.remove(name);
+        }
         match &self.mode {
             Mode::Live(bars, rows) => {
                 if let Some(row) = rows.lock().ok().and_then(|mut rows| rows.remove(name)) {

@@ -7,15 +7,6 @@ use super::rawjson::{self, Status, Vertex};
 /// How many lines of a step's log are kept, the last ones.
 const LOG_LINES: usize = 200;
 
-/// Something that a person wants to see the moment it happens. The number is the target's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A step of the Dockerfile began to run, not from cache.
-    Running(usize, String),
-    /// The image is in the engine.
-    Exported(usize),
-}
-
 /// Everything that the lines have told so far.
 #[derive(Debug, Default)]
 pub struct State {
@@ -37,8 +28,6 @@ struct Target {
     nodes: BTreeMap<String, Node>,
     exported: bool,
     digest: Option<String>,
-    /// Full references whose "naming to" is done.
-    refs: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -75,49 +64,43 @@ impl State {
         State { targets, ..State::default() }
     }
 
-    /// Takes one line of output.
-    pub fn feed(&mut self, line: &str) -> Vec<Change> {
+    /// Takes one line of output; returns the numbers of the targets whose steps or exports it is about.
+    pub fn feed(&mut self, line: &str) -> Vec<usize> {
         let Some(status) = rawjson::parse(line) else {
             if !line.trim().is_empty() {
                 self.messages.push(strip_ansi(line));
             }
             return Vec::new();
         };
-        self.answered = true;
-        let mut changes: Vec<Change> = Vec::new();
-        for vertex in &status.vertexes {
-            changes.extend(self.vertex(vertex));
-        }
-        self.steps_inside(&status);
+        // buildx reads the bake file itself and tells so in the same form; the engine has no part in that.
+        self.answered |= status.vertexes.iter().any(|vertex| vertex.name != "[internal] load local bake definitions");
+        let mut touched: Vec<usize> = status.vertexes.iter().filter_map(|vertex| self.vertex(vertex)).collect();
+        self.inside(&status);
         for log in &status.logs {
             self.logs.entry(log.vertex.clone()).or_default().push(&log.text);
         }
-        changes
+        touched.sort_unstable();
+        touched.dedup();
+        touched
     }
 
-    fn vertex(&mut self, vertex: &Vertex) -> Option<Change> {
+    fn vertex(&mut self, vertex: &Vertex) -> Option<usize> {
         let (at, name) = self.owner(&vertex.name)?;
         let target = &mut self.targets[at];
         let order = target.nodes.len();
-        let is_step = is_step(&name);
         let node = target.nodes.entry(vertex.digest.clone()).or_insert_with(|| Node { order, ..Node::default() });
-        let was_running = node.running;
-        node.is_step = is_step;
+        node.is_step = is_step(&name);
         node.running = vertex.started && !vertex.completed;
         node.completed |= vertex.completed;
         node.cached |= vertex.cached;
         node.error.clone_from(&vertex.error);
-        if name.starts_with("exporting to ") && vertex.completed && vertex.error.is_empty() && !target.exported {
-            target.exported = true;
-            return Some(Change::Exported(at));
-        }
-        let begins = is_step && node.running && !was_running;
+        target.exported |= name.starts_with("exporting to ") && vertex.completed && vertex.error.is_empty();
         node.name = name;
-        begins.then(|| Change::Running(at, node.name.clone()))
+        Some(at)
     }
 
     /// Layers that are pulled, digests and names that are exported.
-    fn steps_inside(&mut self, status: &Status) {
+    fn inside(&mut self, status: &Status) {
         for step in &status.statuses {
             let owners = || (0..self.targets.len()).filter(|&at| self.targets[at].nodes.contains_key(&step.vertex));
             if step.id.starts_with("sha256:") {
@@ -129,7 +112,7 @@ impl State {
                 continue;
             }
             for at in owners().collect::<Vec<_>>() {
-                self.targets[at].export(&step.id, step.completed);
+                self.targets[at].export(&step.id);
             }
         }
     }
@@ -151,24 +134,22 @@ impl State {
 
     /// Steps of a target without those of the targets that it is built on, which bake shows again.
     pub fn steps(&self, at: usize, parents: &[usize]) -> Steps {
-        let own = |digest: &&String| !parents.iter().any(|&parent| self.targets[parent].nodes.contains_key(*digest));
-        let nodes = self.targets[at].nodes.iter().filter(|(digest, node)| node.is_step && own(digest));
-        nodes.fold(Steps::default(), |steps, (_, node)| Steps {
+        self.own(at, parents).filter(|node| node.is_step).fold(Steps::default(), |steps, node| Steps {
             total: steps.total + 1,
             done: steps.done + usize::from(node.completed),
             cached: steps.cached + usize::from(node.cached),
         })
     }
 
-    /// What a target is doing now.
-    pub fn current(&self, at: usize) -> Option<&str> {
-        let running = self.targets[at].nodes.values().filter(|node| node.running);
-        running.max_by_key(|node| (node.is_step, node.order)).map(|node| node.name.as_str())
+    /// The step of its own that a target is running.
+    pub fn current<'a>(&'a self, at: usize, parents: &'a [usize]) -> Option<&'a str> {
+        let running = self.own(at, parents).filter(|node| node.running && node.is_step);
+        running.max_by_key(|node| node.order).map(|node| node.name.as_str())
     }
 
-    /// Whether anything of this target was seen.
-    pub fn has_begun(&self, at: usize) -> bool {
-        !self.targets[at].nodes.is_empty()
+    fn own<'a>(&'a self, at: usize, parents: &'a [usize]) -> impl Iterator<Item = &'a Node> {
+        let shared = |digest: &String| parents.iter().any(|&parent| self.targets[parent].nodes.contains_key(digest));
+        self.targets[at].nodes.iter().filter(move |(digest, _)| !shared(digest)).map(|(_, node)| node)
     }
 
     pub fn is_exported(&self, at: usize) -> bool {
@@ -180,10 +161,6 @@ impl State {
         self.targets[at].digest.as_deref()
     }
 
-    pub fn refs(&self, at: usize) -> &[String] {
-        &self.targets[at].refs
-    }
-
     /// Bytes pulled for a target; what several need counts for the first.
     pub fn pulled(&self, at: usize) -> u64 {
         self.blobs.values().filter(|(owner, _)| *owner == at).map(|(_, bytes)| bytes).sum()
@@ -191,10 +168,17 @@ impl State {
 
     /// The step that broke a target, with the end of its log; `None` when it was only cancelled.
     pub fn failing_step(&self, at: usize) -> Option<(String, Vec<String>)> {
-        let nodes = self.targets[at].nodes.iter();
-        let (digest, node) = nodes.filter(|(_, node)| node.is_at_fault()).max_by_key(|(_, node)| node.order)?;
-        let log = self.logs.get(digest).map(Log::all).unwrap_or_default();
-        Some((node.name.clone(), log))
+        let (digest, node) = self.fault(at)?;
+        Some((node.name.clone(), self.logs.get(digest).map(Log::all).unwrap_or_default()))
+    }
+
+    /// Whether what broke a target is a step of this other one, on which it is built.
+    pub fn is_fault_of(&self, at: usize, parent: usize) -> bool {
+        self.fault(at).is_some_and(|(digest, _)| self.targets[parent].nodes.contains_key(digest))
+    }
+
+    fn fault(&self, at: usize) -> Option<(&String, &Node)> {
+        self.targets[at].nodes.iter().filter(|(_, node)| node.is_at_fault()).max_by_key(|(_, node)| node.order)
     }
 
     /// The log of all steps of a target, each under its name.
@@ -222,17 +206,12 @@ impl State {
 }
 
 impl Target {
-    fn export(&mut self, what: &str, completed: bool) {
+    fn export(&mut self, what: &str) {
         let digest = ["exporting manifest list ", "exporting manifest ", "writing image "];
         if let Some((which, digest)) = digest.iter().enumerate().find_map(|(n, begin)| Some((n, what.strip_prefix(begin)?))) {
             // A list comes after the manifests that it names.
             if which == 0 || self.digest.is_none() {
                 self.digest = Some(digest.to_owned());
-            }
-        } else if let Some(name) = what.strip_prefix("naming to ").filter(|_| completed) {
-            let name = name.trim_end_matches(" done").to_owned();
-            if !self.refs.contains(&name) {
-                self.refs.push(name);
             }
         }
     }

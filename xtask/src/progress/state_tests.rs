@@ -30,19 +30,20 @@ fn a_vertex_counts_once_however_often_it_comes() {
     let mut state = State::new(["a", "a-b"]);
     let name = "[a-b 1/2] RUN x";
     state.feed(&vertex("d", name, ""));
-    assert_eq!(state.feed(&vertex("d", name, STARTED)), [Change::Running(1, "[1/2] RUN x".into())]);
-    assert_eq!(state.feed(&vertex("d", name, STARTED)), []);
-    assert_eq!(state.current(1), Some("[1/2] RUN x"));
+    assert_eq!(state.feed(&vertex("d", name, STARTED)), [1]);
+    state.feed(&vertex("d", name, STARTED));
+    assert_eq!(state.current(1, &[]), Some("[1/2] RUN x"));
     state.feed(&vertex("d", name, DONE));
     assert_eq!(state.steps(1, &[]), Steps { total: 1, done: 1, cached: 0 });
-    assert_eq!((state.steps(0, &[]), state.current(1)), (Steps::default(), None));
+    assert_eq!((state.steps(0, &[]), state.current(1, &[])), (Steps::default(), None));
 }
 
 #[test]
 fn a_child_does_not_count_its_parents_steps() {
     let mut state = State::new(["base", "app"]);
     state.feed(&vertex("d", "[base 2/2] RUN x", DONE));
-    state.feed(&vertex("d", "[app base 2/2] RUN x", DONE));
+    state.feed(&vertex("d", "[app 2/2] RUN x", DONE));
+    assert_eq!(state.current(1, &[0]), None);
     state.feed(&vertex("e", "[app 2/2] RUN y", r#","started":"t","completed":"t","cached":true"#));
     assert_eq!(state.steps(1, &[0]), Steps { total: 1, done: 1, cached: 1 });
     assert_eq!(state.steps(1, &[]).total, 2);
@@ -69,4 +70,15 @@ fn a_cancelled_step_is_not_at_fault() {
 fn a_line_is_what_a_terminal_would_leave() {
     assert_eq!(clean("10%\r\u{1b}[32m100%\u{1b}[0m\r"), "100%");
     assert_eq!(strip_ansi("a\u{7}b\tc\u{1b}"), "ab\tc");
+}
+
+#[test]
+fn a_childs_fault_may_be_its_parents() {
+    let mut state = State::new(["base", "app"]);
+    let failed = r#","completed":"t","error":"exit code: 1""#;
+    state.feed(&vertex("d", "[base 2/2] RUN x", failed));
+    state.feed(&vertex("d", "[app 2/2] RUN x", failed));
+    assert!(state.is_fault_of(1, 0));
+    state.feed(&vertex("e", "[app 3/3] RUN y", failed));
+    assert!(!state.is_fault_of(1, 0));
 }

@@ -45,9 +45,11 @@ pub fn ensure(runner: &Runner, paths: &Paths, port: u16) -> Result<()> {
     wait(runner, paths)
 }
 
+/// Both daemons run and the engine answers. It does so without its containerd too, and then fails every build.
 pub fn answers(paths: &Paths) -> bool {
-    process::named(&paths.run, "dockerd").is_some()
-        && http::get_socket(&paths.socket(), "/_ping").is_ok_and(|status| status == 200)
+    let ours = process::ours(&paths.run);
+    let runs = |name: &str| ours.iter().any(|process| !process.container && process.name == name);
+    runs("dockerd") && runs("containerd") && http::get_socket(&paths.socket(), "/_ping").is_ok_and(|status| status == 200)
 }
 
 fn wait(runner: &Runner, paths: &Paths) -> Result<()> {

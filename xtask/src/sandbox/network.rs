@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -21,11 +23,12 @@ const SETTINGS: &[&str] = &[
     "net/bridge/bridge-nf-call-ip6tables",
 ];
 
-/// Folders that the engine makes whatever it is told, and leaves empty.
+/// Folders that the engine makes whatever it is told, and leaves without anything of use.
 const FOLDERS: &[&str] = &["/run/containerd", "/run/docker", "/run/runc"];
 
 /// The network as it was before the engine's first start since it was last put back.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 struct Before {
     /// Of this boot only: after another one nothing of ours is left.
     boot: String,
@@ -91,15 +94,23 @@ fn firewall(paths: &Paths, program: &str, why: &str) -> Cmd {
     with_libraries(Cmd::cleanup(if own.exists() { own.as_str() } else { program }, why), &root)
 }
 
-/// Removes a folder that holds nothing but folders.
+/// Removes a folder that holds nothing but folders and sockets that nobody listens on any more.
 pub fn remove_empty(dir: &Utf8Path) {
     for entry in dir.read_dir_utf8().into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
             remove_empty(entry.path());
+        } else if kind.is_socket() && is_refused(entry.path()) {
+            // Gone in between is what we want.
+            let _gone = fs::remove_file(entry.path());
         }
     }
     // Not there, or in use: nothing to do about either.
     let _left = fs::remove_dir(dir);
+}
+
+fn is_refused(socket: &Utf8Path) -> bool {
+    UnixStream::connect(socket).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 fn rules(runner: &Runner, paths: &Paths) -> Result<String> {

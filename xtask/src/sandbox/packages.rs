@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::machine::{self, Apt};
 use super::mounts::remove_tree;
-use super::paths::{Paths, make_dir, write};
+use super::paths::{Paths, make_dir, remove_file, write};
 use super::steps::Steps;
 use crate::cmd::Cmd;
 use crate::error::{Code, Fault, exit_code};
@@ -145,21 +145,33 @@ fn download(runner: &Runner, paths: &Paths, apt: &Apt, sets: &[&Set]) -> Result<
 fn download_set(runner: &Runner, dir: &Utf8Path, set: &Set) -> Result<Vec<Utf8PathBuf>> {
     let newer = set.newer.iter().map(|name| format!("{name}/{NEWER}"));
     let wanted: Vec<String> = newer.chain(set.own.iter().map(|&name| name.to_owned())).collect();
-    let fetch = apt_get(dir, "download Debian packages").arg("download").args(&wanted);
-    runner.read(&fetch)?;
     // Asked in an empty folder, because apt names only what is not there yet.
-    let names = apt_get(dir, "name the packages").args(["download", "--print-uris"]).args(&wanted).dir(dir.join("empty"));
-    let names = uri_files(&runner.read(&names)?);
-    if names.len() != wanted.len() {
-        bail!("apt names {} packages of {}", names.len(), wanted.len());
+    let uris = apt_get(dir, "name the packages").args(["download", "--print-uris"]).args(&wanted).dir(dir.join("empty"));
+    let files = uri_files(&runner.read(&uris)?);
+    if files.len() != wanted.len() {
+        bail!("apt names {} packages of {}", files.len(), wanted.len());
     }
-    Ok(names.into_iter().map(|name| dir.join("archives").join(name)).collect())
+    let archives = dir.join("archives");
+    let sums: String = files.iter().map(|(file, sum)| format!("{sum}  {file}\n")).collect();
+    // Apt looks at the size of a file that is there, and at no more.
+    let check = Cmd::probe("sha256sum", "check earlier downloads").args(["--check", "--quiet", "--ignore-missing", "-"]);
+    for file in damaged(&runner.output(&check.stdin(sums).dir(archives.clone()).timeout(LIMIT))?.stdout) {
+        remove_file(&archives.join(file))?;
+    }
+    runner.read(&apt_get(dir, "download Debian packages").arg("download").args(&wanted))?;
+    Ok(files.into_iter().map(|(file, _)| archives.join(file)).collect())
 }
 
-/// Lines are `'ADDRESS' FILE SIZE HASH`.
-fn uri_files(text: &str) -> Vec<String> {
+/// (file, digest) of lines like `'ADDRESS' FILE SIZE SHA256:DIGEST`.
+fn uri_files(text: &str) -> Vec<(String, String)> {
     let lines = text.lines().filter(|line| line.starts_with('\''));
-    lines.filter_map(|line| line.split(' ').nth(1)).map(str::to_owned).collect()
+    let parts = lines.map(|line| line.split(' ').collect::<Vec<_>>());
+    parts.filter_map(|parts| Some(((*parts.get(1)?).to_owned(), parts.get(3)?.strip_prefix("SHA256:")?.to_owned()))).collect()
+}
+
+/// The files of lines like `FILE: FAILED`.
+fn damaged(check: &str) -> impl Iterator<Item = &str> {
+    check.lines().filter_map(|line| line.strip_suffix(": FAILED"))
 }
 
 /// Unpacks beside and renames into place, so that a folder of that name is always complete.
@@ -196,8 +208,9 @@ mod tests {
 
     #[test]
     fn files_are_read_from_what_apt_prints() {
-        let text = "Reading lists...\n'http://m.example/c_1_amd64.deb' c_1_amd64.deb 3951 SHA256:00\n";
-        assert_eq!(uri_files(text), ["c_1_amd64.deb"]);
+        let text = "Reading lists...\n'http://m.example/c_1_amd64.deb' c_1_amd64.deb 3951 SHA256:00ff\n";
+        assert_eq!(uri_files(text), [("c_1_amd64.deb".to_owned(), "00ff".to_owned())]);
+        assert_eq!(damaged("c_1_amd64.deb: FAILED\n").collect::<Vec<_>>(), ["c_1_amd64.deb"]);
     }
 
     #[test]

@@ -99,8 +99,8 @@ fn test(context: &Context, args: &Args, mut plan: Plan) -> Result<()> {
         store::write(&folder, "builds.json", &serde_json::to_string_pretty(&results)?)?;
         summary(context, &results)?;
     }
-    print(context, &results)?;
-    verdict(&plan, &results)
+    print(context, &plan, &results)?;
+    verdict(&results)
 }
 
 /// What is built is what the template renders, not what somebody forgot to render again.
@@ -186,24 +186,22 @@ fn summary(context: &Context, results: &Results) -> Result<()> {
         .with_context(|| format!("cannot write the summary {path}"))
 }
 
-fn print(context: &Context, results: &Results) -> Result<()> {
+fn print(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
     if context.json {
         report::result(&serde_json::to_string_pretty(results)?);
     } else if results.builds.iter().any(|build| build.result != Ending::Skipped) {
         report::result(&results.table());
     }
-    for build in results.builds.iter().filter(|build| build.result == Ending::Failed) {
-        report::error(&format!("\n{}", build.explain()));
+    for build in results.failed() {
+        report::error(&format!("\n{}", build.explain(&plan.event.flag())));
     }
     Ok(())
 }
 
-fn verdict(plan: &Plan, results: &Results) -> Result<()> {
-    let failed: Vec<&str> =
-        results.builds.iter().filter(|build| build.result == Ending::Failed).map(|build| build.id.as_str()).collect();
-    let Some(first) = failed.first() else { return Ok(()) };
-    let message = format!("{} of {} builds failed: {}", failed.len(), results.builds.len(), failed.join(", "));
-    let again =
-        format!("run `cargo xtask ci-build --mode test --only id={first} --event {}` for that one alone", plan.event.flag());
-    Err(Fault::failed(message).hint(again).into())
+fn verdict(results: &Results) -> Result<()> {
+    let failed: Vec<&str> = results.failed().iter().map(|build| build.id.as_str()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::failed(format!("{} of {} builds failed: {}", failed.len(), results.builds.len(), failed.join(", "))).into())
 }

@@ -17,6 +17,7 @@ use crate::exec::Runner;
 use crate::parallel;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
+use crate::progress::state::Steps;
 use crate::registry::Live;
 use crate::{candidate, docker, report};
 
@@ -104,7 +105,7 @@ fn passed(plan: &Plan, outcomes: &[Outcome], candidates: &Digests, before: &Dige
 }
 
 fn test(runner: &Runner, case: &Case<'_>, display: &Display) -> Result<Outcome> {
-    display.running(&case.build.id, &case.what);
+    display.running(&case.build.id, &case.what, Steps::default(), 0);
     let outcome = run::run(runner, case)?;
     if outcome.passed.is_some() {
         let log = if display.folds_logs() { std::fs::read_to_string(&case.log).unwrap_or_default() } else { String::new() };
@@ -132,7 +133,7 @@ fn images_are_here(context: &Context, cases: &[Vec<Case<'_>>]) -> Result<()> {
     let list: Vec<&str> = missing.iter().map(|(_, name)| name.as_str()).collect();
     // A few are named; for many the whole is as quick, because the others come from cache.
     let only = |(id, _): &&(&str, String)| format!(" --only id={id}");
-    let only: String = if missing.len() > 3 { String::new() } else { missing.iter().map(|missing| only(missing)).collect() };
+    let only: String = if missing.len() > 3 { String::new() } else { missing.iter().map(only).collect() };
     let fault = Fault::not_ready(format!("cannot test what is not built: no image {}", list.join(", ")));
     Err(fault.hint(format!("run `cargo xtask ci-build --mode test{only}`")).into())
 }

@@ -136,7 +136,8 @@ fn registry(config: &Config) -> Row {
 /// Whether the variables are set; never what they hold.
 fn login(context: &Context, config: &Config) -> Row {
     let (user, password) = &config.login;
-    let unset: Vec<&str> = [user, password].into_iter().filter(|name| !context.env.contains_key(*name)).map(String::as_str).collect();
+    let unset: Vec<&str> =
+        [user, password].into_iter().filter(|name| !context.env.contains_key(*name)).map(String::as_str).collect();
     match unset.as_slice() {
         [] => Row::ok("login", format!("{user} and {password} are set")),
         names => Row::optional("login", format!("{} not set", names.join(", ")), "only needed to publish"),
@@ -145,7 +146,8 @@ fn login(context: &Context, config: &Config) -> Row {
 
 fn emulation(config: &Config) -> Row {
     let own = facts::host_platform();
-    let mut foreign: Vec<&str> = config.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).filter(|p| *p != own).collect();
+    let mut foreign: Vec<&str> =
+        config.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).filter(|p| *p != own).collect();
     foreign.sort_unstable();
     foreign.dedup();
     let registered = |platform: &&str| facts::emulates(platform);
@@ -153,7 +155,11 @@ fn emulation(config: &Config) -> Row {
     match (foreign.as_slice(), lacking.as_slice()) {
         ([], _) => Row::ok("platforms", own),
         (_, []) => Row::ok("platforms", format!("{own}, emulated: {}", foreign.join(", "))),
-        (_, lacking) => Row::optional("platforms", format!("no emulation of {}", lacking.join(", ")), "install qemu-user-static and binfmt-support"),
+        (_, lacking) => Row::optional(
+            "platforms",
+            format!("no emulation of {}", lacking.join(", ")),
+            "install qemu-user-static and binfmt-support",
+        ),
     }
 }
 
@@ -162,7 +168,11 @@ fn extras(context: &Context) -> Vec<Row> {
         Some(path) => Row::ok(what, path),
         None => Row::optional(what, "not found", fix),
     };
-    vec![extra("crane", "optional: reads registries faster"), extra("trivy", "optional: only for [scan]"), extra("cosign", "optional: only for `sign`")]
+    vec![
+        extra("crane", "optional: reads registries faster"),
+        extra("trivy", "optional: only for [scan]"),
+        extra("cosign", "optional: only for `sign`"),
+    ]
 }
 
 fn disk(context: &Context) -> Row {

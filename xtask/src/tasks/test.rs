@@ -82,7 +82,9 @@ fn tools(context: &Context) -> Result<Utf8PathBuf> {
     }
     if !tools.join("bin/actionlint").exists() {
         if context.runner.which("go").is_none() {
-            return Err(Fault::not_ready("cannot lint the workflows: there is no go to install actionlint with").hint("install Go").into());
+            return Err(Fault::not_ready("cannot lint the workflows: there is no go to install actionlint with")
+                .hint("install Go")
+                .into());
         }
         let go = Cmd::change("go", "install actionlint").args(["install", ACTIONLINT]).env("GOBIN", tools.join("bin").as_str());
         step(context, "linters", &go)?;

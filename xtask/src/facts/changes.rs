@@ -1,0 +1,215 @@
+//! Which files changed: against the branch a pull request goes into, what a branch had before, or an older version.
+//!
+//! What is built is the working tree, so each comparison ends there, not at the commit.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Changed;
+use super::git::Git;
+use crate::event::{Compare, Event, Recorded};
+use crate::version::Version;
+
+type Paths = BTreeSet<Utf8PathBuf>;
+
+impl Git<'_> {
+    /// Files that changed in this event.
+    pub fn changed(&self, recorded: &Recorded, default_branch: &str) -> Changed {
+        let files = match (&recorded.compare, &recorded.event) {
+            (Compare::Unknown(why), _) => Err(why.clone()),
+            (Compare::Target { base, head }, Event::PullRequest { base: branch, .. }) => {
+                let branch = branch.as_deref().unwrap_or(default_branch);
+                self.since_target(base.as_deref(), head.as_deref(), branch)
+            }
+            (Compare::Before(Some(before)), _) => self.since_push(before),
+            (Compare::Before(None), Event::Branch { name }) => self.since_tracking(name),
+            (_, event) => Err(takes_everything(event).into()),
+        };
+        known(files)
+    }
+
+    /// Files that changed since what `dependencies-changed` compares with: a pull request and a branch, what they
+    /// changed; a tag, the nearest older version tag; a schedule and a manual run, the tag of the version file's
+    /// version, else the last version tag; a local run, the default branch.
+    pub fn since_release(&self, event: &Event, changed: &Changed, version: Option<&Version>, default_branch: &str) -> Changed {
+        known(match event {
+            Event::PullRequest { .. } | Event::Branch { .. } => return changed.clone(),
+            Event::Local => self.since_branch(default_branch, false),
+            Event::Tag { name } => self.since_version(Version::parse(name).ok().as_ref(), None),
+            Event::Schedule { .. } | Event::Manual { .. } => self.since_version(None, version),
+        })
+    }
+
+    /// A pull request: what merging it changes.
+    fn since_target(&self, base: Option<&str>, head: Option<&str>, branch: &str) -> Result<Paths, String> {
+        // GitHub checks out the merge of the pull request: its first parent is the exact tip of the target.
+        let merged_into = || {
+            let parents = self.line("read the parents", &["rev-list", "--parents", "-n", "1", "HEAD", "--"])?;
+            let parents = parents.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            (parents.len() == 3 && head == parents.get(2).map(String::as_str)).then(|| parents[1].clone())
+        };
+        if let Some(first) = merged_into().filter(|first| self.has(first)) {
+            return self.differs(&first);
+        }
+        self.deepen(&[&format!("+refs/heads/{branch}:refs/remotes/origin/{branch}")])?;
+        match (merged_into(), base) {
+            (Some(first), _) => self.differs(&first),
+            (None, Some(base)) => self.differs(&self.merge_base(sha(base)?)?),
+            (None, None) => self.since_branch(branch, true),
+        }
+    }
+
+    fn since_branch(&self, branch: &str, is_required: bool) -> Result<Paths, String> {
+        let names = [format!("refs/remotes/origin/{branch}"), format!("refs/heads/{branch}")];
+        match names.iter().find(|name| self.has(name)) {
+            Some(name) => self.differs(&self.merge_base(name)?),
+            None if is_required => {
+                Err(format!("there is no branch {branch} here to compare with (run `git fetch origin {branch}`)"))
+            }
+            None => Err(format!("there is no branch {branch} here to compare with")),
+        }
+    }
+
+    fn since_push(&self, before: &str) -> Result<Paths, String> {
+        let before = sha(before)?;
+        if self.merge_base(before).is_err() {
+            self.deepen(&["HEAD"])?;
+        }
+        match self.merge_base(before) {
+            Ok(base) if base == before => self.differs(before),
+            _ => Err(format!("the commit before the push, {}, is not part of the branch", short(before))),
+        }
+    }
+
+    /// `--event branch:NAME`: as if HEAD were pushed now.
+    fn since_tracking(&self, name: &str) -> Result<Paths, String> {
+        let tracking = format!("refs/remotes/origin/{name}");
+        let (before, head) = (self.revision(&tracking), self.revision("HEAD"));
+        match before {
+            None => Err(format!("origin has no branch {name} that this clone knows")),
+            before if before == head => Err(format!("origin/{name} is this commit already, and what it was before is not known")),
+            Some(_) => self.differs(&self.merge_base(&tracking)?),
+        }
+    }
+
+    fn since_version(&self, below: Option<&Version>, current: Option<&Version>) -> Result<Paths, String> {
+        // Only a whole history tells which tags are part of it.
+        self.deepen(&["--tags", "HEAD"])?;
+        let tag = |version: &Version| format!("refs/tags/{}", version.text);
+        if let Some(published) = current.map(tag).filter(|published| self.has(published)) {
+            return self.differs(&published);
+        }
+        let tags = self.raw("list the tags", &["tag", "--merged", "HEAD"])?;
+        let versions = tags.lines().filter_map(|tag| Version::parse(tag).ok());
+        let older = versions.filter(|version| below.is_none_or(|below| version.precedence(below).is_lt()));
+        self.differs(&older.max().as_ref().map(tag).ok_or("there is no older version tag")?)
+    }
+
+    /// Files that differ between a revision and the working tree, new ones that are not ignored among them;
+    /// relative to the folder, those of submodules too.
+    fn differs(&self, from: &str) -> Result<Paths, String> {
+        let raw = ["--raw", "-z", "--no-abbrev", "--no-renames", "--no-ext-diff", "--relative", "--ignore-submodules=none"];
+        let why = "list the changed files";
+        let listed = self.raw(why, &[&["diff"], &raw[..], &[from, "--"]].concat())?;
+        let new = self.raw(why, &["ls-files", "--others", "--exclude-standard", "-z"])?;
+        let mut files: Paths = new.split('\0').filter(|path| !path.is_empty()).map(Utf8PathBuf::from).collect();
+        let mut fields = listed.split('\0');
+        // `:100644 160000 OLD NEW M`, then the path
+        while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
+            let entry = entry.trim_start_matches(':').split(' ').collect::<Vec<_>>();
+            if let [old_mode, new_mode, old, ..] = entry[..]
+                && [old_mode, new_mode].contains(&"160000")
+            {
+                self.submodule(Utf8Path::new(path), (old_mode == "160000").then_some(old), &mut files)?;
+            }
+            files.insert(path.into());
+        }
+        Ok(files)
+    }
+
+    /// What changed within a submodule. One that is not checked out has no files that a build could take.
+    fn submodule(&self, path: &Utf8Path, old: Option<&str>, files: &mut Paths) -> Result<(), String> {
+        let folder = self.repo.join(path);
+        if !folder.join(".git").exists() {
+            return Ok(());
+        }
+        let mut inside = Git::new(self.runner, &folder);
+        inside.limit = self.limit;
+        let within = match old {
+            Some(old) => inside.differs(old),
+            None => {
+                inside.raw("list the files", &["ls-files", "-z"]).map(|list| list.split('\0').map(Utf8PathBuf::from).collect())
+            }
+        };
+        let within = within.map_err(|why| format!("the submodule {path} changed, and it is not known what in it: {why}"))?;
+        files.extend(within.into_iter().filter(|file| file != "").map(|file| path.join(file)));
+        Ok(())
+    }
+
+    fn merge_base(&self, with: &str) -> Result<String, String> {
+        let name = if sha(with).is_ok() {
+            short(with)
+        } else {
+            with.trim_start_matches("refs/heads/").trim_start_matches("refs/remotes/")
+        };
+        if !self.has(with) {
+            return Err(format!("{name} is not in this clone"));
+        }
+        let base = self.line("find the merge base", &["merge-base", with, "HEAD"]);
+        base.ok_or_else(|| format!("this commit and {name} have no history in common"))
+    }
+
+    fn revision(&self, name: &str) -> Option<String> {
+        self.line("look a revision up", &["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.revision(name).is_some()
+    }
+
+    /// Fetches the whole history of a shallow clone, such as GitHub's default checkout. It is a probe: it adds to
+    /// what git knows and changes nothing that anybody made, and a dry run has to come to the same plan.
+    fn deepen(&self, what: &[&str]) -> Result<(), String> {
+        if self.line("see whether the clone is shallow", &["rev-parse", "--is-shallow-repository"]).as_deref() != Some("true") {
+            return Ok(());
+        }
+        let remotes = self.line("list the remotes", &["remote"]).unwrap_or_default();
+        let remote = remotes.lines().find(|name| *name == "origin").or(remotes.lines().next());
+        let failed = |why: &str| format!("the clone is shallow and cannot be deepened: {why} (check it out with fetch-depth: 0)");
+        let remote = remote.ok_or_else(|| failed("it has no remote"))?;
+        let tags: &[&str] = if what.contains(&"--tags") { &[] } else { &["--no-tags"] };
+        let fetch = ["fetch", "--quiet", "--unshallow", "--no-write-fetch-head", "--no-recurse-submodules"];
+        let (flags, refs): (Vec<&str>, Vec<&str>) = what.iter().copied().partition(|word| word.starts_with("--"));
+        let fetched = self.raw("fetch the history", &[&fetch[..], tags, &flags, &[remote], &refs].concat());
+        fetched.map(drop).map_err(|why| failed(&why))
+    }
+}
+
+fn known(files: Result<Paths, String>) -> Changed {
+    files.map_or_else(Changed::Unknown, |files| Changed::Files(files.into_iter().collect()))
+}
+
+fn takes_everything(event: &Event) -> &'static str {
+    match event {
+        Event::Local => "a local run takes everything",
+        Event::Tag { .. } => "a tag takes everything",
+        Event::Schedule { .. } => "a scheduled run takes everything",
+        Event::Manual { .. } => "a manual run takes everything",
+        Event::PullRequest { .. } | Event::Branch { .. } => "the event names nothing to compare with",
+    }
+}
+
+/// An id from an event file, never an option of git.
+fn sha(text: &str) -> Result<&str, String> {
+    let is_hex = (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_hex { Ok(text) } else { Err(format!("the event names `{text}`, which is no commit")) }
+}
+
+fn short(sha: &str) -> &str {
+    sha.get(..7).unwrap_or(sha)
+}
+
+#[cfg(test)]
+#[path = "changes_tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+//! Dockerfiles and what they take.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn read_with(text: &str, args: &[(&str, &str)], target: Option<&str>) -> Result<Dockerfile, String> {
+    let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    read(text, &args, target, &[])
+}
+
+fn plain(text: &str) -> Dockerfile {
+    read_with(text, &[], None).unwrap_or_else(|error| panic!("{error} in\n{text}"))
+}
+
+#[test]
+fn images() {
+    let table: [(&str, &[&str]); 22] = [
+        ("FROM python:3.11-slim", &["python:3.11-slim"]),
+        ("from python AS Build\nFROM BUILD", &["python"]),
+        ("FROM scratch\nCOPY x /", &[]),
+        ("FROM --platform=$BUILDPLATFORM golang:1 AS b\nFROM scratch\nCOPY --from=b /x /", &["golang:1"]),
+        ("FROM base AS base\nFROM base AS next", &["base"]),
+        ("ARG V=3.11\nFROM python:${V}-slim", &["python:3.11-slim"]),
+        ("ARG V\nFROM python:${V:-3.12}", &["python:3.12"]),
+        ("ARG V=\"3.11\" R=registry.test/lib\nFROM $R/python:$V@sha256:aa", &["registry.test/lib/python:3.11@sha256:aa"]),
+        ("ARG A=1\nARG B=${A}.2\nFROM x:$B", &["x:1.2"]),
+        ("FROM x${UNDECLARED}", &["x"]),
+        ("FROM a\nCOPY --from=b:1 /x /\nRUN --mount=type=bind,from=c,source=/x,target=/x y", &["a", "b:1", "c"]),
+        ("FROM a\nRUN --mount=from=d,target=/x --mount=type=cache,from=e,target=/y z", &["a", "d", "e"]),
+        ("FROM a\nFROM b\nCOPY --from=0 /x /", &["a", "b"]),
+        ("FROM a\nFROM b\nCOPY --from=7 /x /", &["7", "b"]),
+        ("FROM a AS one\nFROM b AS unused\nFROM one", &["a"]),
+        ("FROM a\nCOPY --from=late /x /y\nFROM b AS late\nFROM c\nCOPY --from=0 / /", &["a", "b", "c"]),
+        ("# syntax=docker/dockerfile:1.7\nFROM a", &["a", "docker/dockerfile:1.7"]),
+        ("#syntax = x/y\n# escape=`\nFROM a", &["a", "x/y"]),
+        ("# a comment\n# syntax=x/y\nFROM a", &["a"]),
+        ("\u{feff}FROM a\r\nRUN x\r\n", &["a"]),
+        ("FROM a\nRUN python - <<EOF > /x\nFROM no\nEOF\nRUN <<A\nFROM no\nA\nCOPY <<B /x\nFROM no\nB\n", &["a"]),
+        ("FROM \\\n  # note\n  a \\\n  AS b", &["a"]),
+    ];
+    for (text, expected) in table {
+        assert_eq!(plain(text).images, expected, "{text}");
+    }
+}
+
+#[test]
+fn sources_of_the_context() {
+    let table: [(&str, Option<&[&str]>); 24] = [
+        ("", Some(&[])),
+        ("COPY src /app", Some(&["src"])),
+        ("COPY requirements*.txt ./setup.py /pkg/ /app/", Some(&["pkg", "requirements*.txt", "setup.py"])),
+        ("COPY [\"a b\", \"c\", \"/x/\"]", Some(&["a b", "c"])),
+        ("COPY --chown=1:1 --chmod=755 start.sh /", Some(&["start.sh"])),
+        ("COPY --from=other / /", Some(&[])),
+        ("COPY . .", None),
+        ("COPY ./ /app", None),
+        ("COPY * /app/", Some(&["*"])),
+        ("COPY <<EOF x.txt /y/\nhello\nEOF", Some(&["x.txt"])),
+        ("ADD a.tar.gz /", Some(&["a.tar.gz"])),
+        ("ADD https://x.test/a.tgz b /", Some(&["b"])),
+        ("RUN --mount=type=bind,source=package.json,target=package.json npm i", Some(&["package.json"])),
+        ("RUN --mount=src=go.sum,target=/x --mount=type=cache,target=/c --mount=type=secret,id=s x", Some(&["go.sum"])),
+        ("RUN --mount=type=bind,target=. make", None),
+        ("RUN --mount=type=bind,from=img,target=/x make", Some(&[])),
+        ("ARG D=src\nCOPY $D/a /", Some(&["src/a"])),
+        ("ENV D=src E=$D\nCOPY ${D}/a /", Some(&["src/a"])),
+        ("ENV D my folder\nCOPY \"$D\" /", Some(&["my folder"])),
+        ("ARG D\nCOPY $D /", None),
+        ("COPY ${FROM_THE_BASE} /", None),
+        ("ONBUILD COPY . /app", None),
+        ("COPY --parents ./a/./**/go.mod /", Some(&["a/**/go.mod"])),
+        ("COPY ../../outside /", Some(&["outside"])),
+    ];
+    for (text, expected) in table {
+        let sources = plain(&format!("FROM a\n{text}\n")).sources;
+        assert_eq!(
+            sources.as_deref().map(|all| all.iter().map(String::as_str).collect()),
+            expected.map(<[&str]>::to_vec),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn build_arguments_are_filled_in() {
+    let text =
+        "ARG V=1\nARG DIR=d\nFROM a:$V AS one\nARG DIR\nARG NOT_GLOBAL=n\nCOPY $DIR/$NOT_GLOBAL /\nFROM one\nCOPY $DIR.txt /";
+    let read = |args| read_with(text, args, None).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((read(&[]).images, read(&[]).sources), (vec!["a:1".into()], Some(vec!["d.txt".into(), "d/n".into()])));
+    let given = read(&[("V", "2"), ("DIR", "x"), ("NOT_GLOBAL", "y")]);
+    assert_eq!((given.images, given.sources), (vec!["a:2".into()], Some(vec!["x.txt".into(), "x/y".into()])));
+}
+
+#[test]
+fn a_target_needs_its_own_stages_only() {
+    let text = "FROM a AS base\nCOPY base /\nFROM base AS dev\nCOPY dev /\nFROM b AS tool\nFROM base AS prod\nCOPY --from=tool /t /\nCOPY prod /";
+    let table: [(Option<&str>, &[&str], &[&str]); 4] = [
+        (Some("dev"), &["a"], &["base", "dev"]),
+        (Some("PROD"), &["a", "b"], &["base", "prod"]),
+        (Some("2"), &["b"], &[]),
+        (None, &["a", "b"], &["base", "prod"]),
+    ];
+    for (target, images, sources) in table {
+        let read = read_with(text, &[], target).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(read.images, images, "{target:?}");
+        assert_eq!(read.sources.unwrap_or_default(), sources, "{target:?}");
+    }
+    let error = read_with(text, &[], Some("none")).expect_err("no such stage");
+    assert_eq!(error, "no stage is called `none` (stages: base, dev, tool, prod)");
+}
+
+#[test]
+fn each_platform_has_its_own_stages() {
+    let text = "FROM x AS base-amd64\nFROM y AS base-arm64\nFROM base-${TARGETARCH}\nARG TARGETARCH\nCOPY bin-$TARGETARCH /";
+    let platforms = ["linux/amd64".to_owned(), "linux/arm64".to_owned()];
+    let one = read(text, &BTreeMap::new(), None, &platforms[..1]).unwrap_or_else(|error| panic!("{error}"));
+    let two = read(text, &BTreeMap::new(), None, &platforms).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((one.images, one.sources), (vec!["x".to_owned()], Some(vec!["bin-amd64".to_owned()])));
+    assert_eq!((two.images, two.sources.map(|all| all.len())), (vec!["x".to_owned(), "y".into()], Some(2)));
+}
+
+#[test]
+fn downloads_are_noted() {
+    let read = plain("FROM a\nADD --checksum=sha256:aa https://x.test/a.tgz /\nADD git@github.com:o/r.git /r");
+    assert_eq!(read.remotes, ["git@github.com:o/r.git", "https://x.test/a.tgz"]);
+    assert_eq!(read.sources, Some(Vec::new()));
+}
+
+#[test]
+fn faults() {
+    let table = [
+        ("", "expected at least one FROM instruction"),
+        ("RUN x", ""),
+        ("FROM ${X}", "FROM ${X}: no value for it (give it a default"),
+        ("FROM ${X:?which}", "FROM ${X:?which}: `X`: which cannot be filled in"),
+        ("ARG X=abc\nFROM ${X%c}", "FROM ${X%c}: `${X%…}` cannot be filled in"),
+        ("FROM a\nARG I=b\nCOPY --from=$I / /", "--from=$I: BuildKit fills in no variables here"),
+        ("FROM a\nNOPE x", ""),
+        ("FROM a\nCOPY <<EOF /x\nno end", ""),
+    ];
+    for (text, expected) in table {
+        let error = read_with(text, &[], None).expect_err(text);
+        eprintln!("{text} → {error}");
+        assert!(error.starts_with(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn files_of_the_context() {
+    let some =
+        |sources: &[&str]| Dockerfile { sources: Some(sources.iter().map(|&s| s.into()).collect()), ..Dockerfile::default() };
+    for (context, sources, file, yes) in [
+        (".", vec!["src", "requirements/*.txt"], "src/a/b.py", true),
+        (".", vec!["src", "requirements/*.txt"], "requirements/base.txt", true),
+        (".", vec!["src"], "README.md", false),
+        ("services/web", vec!["app.py"], "services/web/app.py", true),
+        ("services/web", vec!["app.py"], "services/api/app.py", false),
+        ("services/web", vec!["app.py"], "services/website/app.py", false),
+        (".", vec!["a"], ".dockerignore", true),
+    ] {
+        assert_eq!(takes(context.into(), Some(&some(&sources)), file.into()), yes, "{context} {sources:?} {file}");
+    }
+    assert!(takes(".".into(), None, "anything".into()), "unknown takes everything");
+    assert!(takes("a".into(), Some(&Dockerfile::default()), "a/b".into()) && !takes("a".into(), None, "b".into()));
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics(lines in prop::collection::vec(
+        "(FROM|ARG|ENV|COPY|ADD|RUN|ONBUILD|# escape=|)[ ]?(a|--from=|--mount=|<<E|E|\\$\\{|\\}|\\$|:-|=|\"|'|`|,|\\[|\\]|ü| |\\\\){0,8}",
+        0..6,
+    )) {
+        for text in [format!("FROM a\n{}", lines.join("\n")), lines.join("\r\n")] {
+            let _either = read_with(&text, &[("a", "b")], None);
+        }
+    }
+}

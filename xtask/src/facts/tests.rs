@@ -1,0 +1,95 @@
+//! The one door, with real repositories.
+
+use super::lab::Lab;
+use super::*;
+use crate::config;
+use crate::event;
+
+const IMAGES: &str = r#"
+schema = 1
+namespace = "acme"
+[axes]
+python = ["3.11", "3.12"]
+[image.app]
+variant = "py{python}"
+args    = { PYTHON = "{python}" }
+[image.tool]
+target  = "tool"
+"#;
+const DOCKERFILE: &str = "ARG PYTHON\nFROM go AS tool\nCOPY tool /\nFROM python:${PYTHON:-3.13}\nCOPY src /\n";
+
+/// A clone with two images that share a Dockerfile.
+fn lab() -> Lab {
+    let lab = Lab::cloned();
+    lab.write("work", "docker/images.toml", IMAGES);
+    lab.commit("work", "Dockerfile", DOCKERFILE);
+    lab
+}
+
+fn gather_in(lab: &Lab, flag: Option<&str>, env: &Env) -> Result<(Config, Facts)> {
+    let repo = lab.root.join("work");
+    let config = config::load(&repo, Utf8Path::new("docker/images.toml"), env)?;
+    let recorded = event::read(flag, None, &Env::new(), &[])?;
+    let facts = gather(&lab.runner, &repo, &config, &recorded, env, &BTreeMap::new())?;
+    Ok((config, facts))
+}
+
+#[test]
+fn everything_at_once() {
+    let lab = lab();
+    let (config, facts) = gather_in(&lab, Some("branch:main"), &Env::new()).unwrap();
+    assert_eq!(facts.commit, Some(lab.head("work")));
+    assert_eq!(facts.commit_time.as_deref(), Some("2026-01-02T03:04:05Z"));
+    assert_eq!((facts.dirty, facts.branch.as_deref(), facts.default_branch.as_str()), (None, Some("main"), "main"));
+    let files = Changed::Files(vec!["Dockerfile".into(), "docker/images.toml".into()]);
+    assert_eq!((&facts.changed, &facts.since_release), (&files, &files));
+    assert!(facts.now.ends_with('Z') && facts.host_platform.starts_with("linux/"));
+
+    let made_of = |facts: &Facts, id: &str| {
+        let build = config.builds.iter().find(|build| build.id == id).unwrap();
+        let dockerfile = facts.dockerfile(build).unwrap().clone();
+        (dockerfile.images, dockerfile.sources.unwrap())
+    };
+    let text = |text: &str| vec![text.to_owned()];
+    let (_, facts) = gather_in(&lab, None, &Env::new()).unwrap();
+    assert_eq!(made_of(&facts, "app-py3.11"), (text("python:3.11"), text("src")));
+    assert_eq!(made_of(&facts, "app-py3.12"), (text("python:3.12"), text("src")));
+    assert_eq!(made_of(&facts, "tool"), (text("go"), text("tool")));
+    assert_eq!((facts.dockerfiles.len(), facts.variants.len()), (1, 2), "one reading is the Dockerfile's own");
+    assert_eq!(facts.changed, Changed::Unknown("a local run takes everything".into()));
+}
+
+#[test]
+fn the_run() {
+    let lab = lab();
+    let run = |flag, env: &Env| gather_in(&lab, Some(flag), env).unwrap().1.run;
+    assert_eq!(run("branch:main", &Env::new()), lab.head("work")[..12], "a second attempt is the same run");
+    assert_eq!(run("branch:main", &Env::from([("GITHUB_RUN_ID".into(), "77".into())])), "77");
+    assert!(run("manual", &Env::new()).bytes().all(|b| b.is_ascii_digit()));
+}
+
+#[test]
+fn the_source_in_actions() {
+    let lab = lab();
+    let env = Env::from([("GITHUB_SERVER_URL".into(), "https://github.com".into()), ("GITHUB_REPOSITORY".into(), "a/b".into())]);
+    assert_eq!(gather_in(&lab, None, &env).unwrap().1.source.as_deref(), Some("https://github.com/a/b"));
+}
+
+#[test]
+fn without_git_the_rest_is_known() {
+    let mut lab = lab();
+    lab.runner.set_env("PATH", "/nonexistent");
+    let (_, facts) = gather_in(&lab, Some("pr:1"), &Env::new()).unwrap();
+    let why = Changed::Unknown("git cannot be started (is it installed?)".into());
+    assert_eq!((facts.commit, facts.dirty, &facts.changed, &facts.since_release), (None, None, &why, &why));
+    assert_eq!((facts.default_branch.as_str(), facts.dockerfiles.len()), ("main", 1));
+}
+
+#[test]
+fn a_dockerfile_that_is_none() {
+    let lab = lab();
+    lab.write("work", "Dockerfile", "FRUM x\n");
+    let error = gather_in(&lab, None, &Env::new()).unwrap_err();
+    assert_eq!(error.to_string(), "Dockerfile of app-py3.11: unknown instruction 'FRUM' at line 1 column 1");
+    assert_eq!(crate::error::exit_code(&error), crate::error::Code::Usage);
+}
