@@ -25,6 +25,7 @@ pub struct Context {
     global: Global,
     engine: Option<Engine>,
     config: OnceCell<Config>,
+    plan: OnceCell<Plan>,
 }
 
 impl Context {
@@ -37,7 +38,17 @@ impl Context {
         };
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let jobs = global.jobs.map_or_else(processors, usize::from);
-        Ok(Context { repo, runner, env: facts::env(), json: global.json, jobs, global, engine: None, config: OnceCell::new() })
+        Ok(Context {
+            repo,
+            runner,
+            env: facts::env(),
+            json: global.json,
+            jobs,
+            global,
+            engine: None,
+            config: OnceCell::new(),
+            plan: OnceCell::new(),
+        })
     }
 
     /// Settles which Docker is used, before a task that builds or runs images.
@@ -73,6 +84,12 @@ impl Context {
     fn registry(&self) -> Option<&str> {
         let sandbox = self.engine.as_ref().and_then(|engine| engine.registry.as_deref());
         self.global.registry.as_deref().or(sandbox)
+    }
+
+    /// From now on everything goes to this registry on loopback: a rehearsal.
+    pub fn use_registry(&mut self, registry: &str) {
+        self.global.registry = Some(registry.to_owned());
+        (self.config, self.plan) = (OnceCell::new(), OnceCell::new());
     }
 
     /// `--builder`
@@ -115,11 +132,14 @@ impl Context {
         facts::gather(&self.runner, &self.repo, config, recorded, &self.env, &rendered)
     }
 
-    /// The plan of this run: the one of `--plan`, else made here.
+    /// The plan of this run: the one of `--plan`, else made here; the same one however often it is asked for.
     ///
     /// # Errors
     /// Usage faults of configuration, event and selection; refused: a plan that leaves the sandbox.
     pub fn plan(&self) -> Result<Plan> {
+        if let Some(plan) = self.plan.get() {
+            return Ok(plan.clone());
+        }
         let only = self.only()?;
         let plan = match &self.global.plan {
             Some(file) => plan::narrow(load(file)?, &only, self.config()?)?,
@@ -132,12 +152,14 @@ impl Context {
             report::note(&format!("warning: {warning}"));
         }
         self.refuse_foreign(&plan)?;
-        Ok(plan)
+        Ok(self.plan.get_or_init(|| plan).clone())
     }
 
-    /// With the sandbox nothing of another registry may be written.
+    /// With the sandbox nothing of another registry may be written, but for one on this machine that was asked for.
     fn refuse_foreign(&self, plan: &Plan) -> Result<()> {
         let Some(registry) = self.engine.as_ref().and_then(|engine| engine.registry.as_deref()) else { return Ok(()) };
+        let is_here = |registry: &&str| ["localhost:", "127.0.0.1:", "[::1]:"].iter().any(|host| registry.starts_with(host));
+        let registry = self.global.registry.as_deref().filter(is_here).unwrap_or(registry);
         match plan.builds.iter().find(|build| !build.repository.starts_with(&format!("{registry}/"))) {
             Some(build) => {
                 let message = format!("the plan writes to {}, and the sandbox may only write to {registry}", build.repository);

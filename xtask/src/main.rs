@@ -61,6 +61,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Plan(args) => tasks::plan::run(context, args),
         Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
         Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
+        Task::Ci(args) => tasks::ci::run(context.with_engine()?, args),
         Task::Release(args) => tasks::release::run(context.with_engine()?, args),
         Task::Login(args) => tasks::login::run(context.with_engine()?, args),
         Task::Logout(args) => tasks::logout::run(context, args),

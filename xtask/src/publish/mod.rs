@@ -1,5 +1,6 @@
 //! Written-once tags for every build of a plan, or for none.
 
+pub mod rebuild;
 pub mod stage;
 
 use anyhow::{Context as _, Result};

@@ -28,7 +28,7 @@ const MEMORY: u64 = 1 << 30;
 pub struct Args {
     /// The set of dependencies to install first, where a test has it; default: ci.
     #[arg(long, value_name = "NAME")]
-    deps: Option<String>,
+    pub deps: Option<String>,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
