@@ -90,7 +90,7 @@ fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candid
         missing.extend((!runner.output(&docker::inspect_image(&image))?.ok()).then_some(image));
     }
     let pulls = missing.iter().map(|image| docker::pull(image)).collect();
-    parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().map(|done| done.map(drop)).collect()
+    parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().try_for_each(|done| done.map(drop))
 }
 
 /// The candidates whose tests all passed now, and those that have none.
