@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod health;
+pub mod images;
 pub mod lock;
 pub mod outcome;
 pub mod store;
