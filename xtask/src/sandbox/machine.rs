@@ -244,7 +244,9 @@ mod tests {
         for (version, program) in [("3.9.1", Some("python3.9")), ("3.10.2", None), ("3.6.1", Some("python3.6"))] {
             let bin = root.path().join("versions").join(version).join("bin");
             std::fs::create_dir_all(&bin).unwrap();
-            program.map(|program| std::fs::write(bin.join(program), "").unwrap());
+            if let Some(program) = program {
+                std::fs::write(bin.join(program), "").unwrap();
+            }
         }
         let (_dir, runner) = with_fake("pyenv", &format!("echo '{}'", root.path().display()));
         let found: Vec<String> = interpreters(&runner).into_iter().map(|python| python.full).collect();
