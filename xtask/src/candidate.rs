@@ -147,7 +147,7 @@ pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], passed:
         let tests: Vec<Tested> = mine.filter_map(tested).collect();
         let mut receipt = receipts.remove(&build.id).unwrap_or_else(|| Receipt::new(plan, build));
         receipt.digest = passed.get(&build.id).cloned().or(receipt.digest);
-        if receipt.digest.is_some() && !(tests.is_empty() && !receipt.tests.is_empty()) {
+        if receipt.digest.is_some() && (!tests.is_empty() || receipt.tests.is_empty()) {
             receipt.tests = tests;
             receipt.write(repo, build)?;
         }

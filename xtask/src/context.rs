@@ -25,19 +25,31 @@ pub struct Context {
     global: Global,
     engine: Option<Engine>,
     config: OnceCell<Config>,
+    plan: OnceCell<Plan>,
 }
 
 impl Context {
-    pub fn new(global: Global) -> Result<Context> {
+    /// `anywhere`: the task needs no repository and takes the current folder for one.
+    pub fn new(global: Global, anywhere: bool) -> Result<Context> {
         let runner = Runner::new(global.dry_run, global.verbose);
         runner.catch_signals()?;
         let repo = match &global.repo {
             Some(repo) => repo.canonicalize_utf8().with_context(|| Fault::usage(format!("cannot find the repository {repo}")))?,
-            None => find_repo(&global.config)?,
+            None => find_repo(&global.config).or_else(|error| if anywhere { here() } else { Err(error) })?,
         };
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let jobs = global.jobs.map_or_else(processors, usize::from);
-        Ok(Context { repo, runner, env: facts::env(), json: global.json, jobs, global, engine: None, config: OnceCell::new() })
+        Ok(Context {
+            repo,
+            runner,
+            env: facts::env(),
+            json: global.json,
+            jobs,
+            global,
+            engine: None,
+            config: OnceCell::new(),
+            plan: OnceCell::new(),
+        })
     }
 
     /// Settles which Docker is used, before a task that builds or runs images.
@@ -73,6 +85,12 @@ impl Context {
     fn registry(&self) -> Option<&str> {
         let sandbox = self.engine.as_ref().and_then(|engine| engine.registry.as_deref());
         self.global.registry.as_deref().or(sandbox)
+    }
+
+    /// From now on everything goes to this registry on loopback: a rehearsal.
+    pub fn use_registry(&mut self, registry: &str) {
+        self.global.registry = Some(registry.to_owned());
+        (self.config, self.plan) = (OnceCell::new(), OnceCell::new());
     }
 
     /// `--builder`
@@ -115,11 +133,14 @@ impl Context {
         facts::gather(&self.runner, &self.repo, config, recorded, &self.env, &rendered)
     }
 
-    /// The plan of this run: the one of `--plan`, else made here.
+    /// The plan of this run: the one of `--plan`, else made here; the same one however often it is asked for.
     ///
     /// # Errors
     /// Usage faults of configuration, event and selection; refused: a plan that leaves the sandbox.
     pub fn plan(&self) -> Result<Plan> {
+        if let Some(plan) = self.plan.get() {
+            return Ok(plan.clone());
+        }
         let only = self.only()?;
         let plan = match &self.global.plan {
             Some(file) => plan::narrow(load(file)?, &only, self.config()?)?,
@@ -132,12 +153,14 @@ impl Context {
             report::note(&format!("warning: {warning}"));
         }
         self.refuse_foreign(&plan)?;
-        Ok(plan)
+        Ok(self.plan.get_or_init(|| plan).clone())
     }
 
-    /// With the sandbox nothing of another registry may be written.
+    /// With the sandbox nothing of another registry may be written, but for one on this machine that was asked for.
     fn refuse_foreign(&self, plan: &Plan) -> Result<()> {
         let Some(registry) = self.engine.as_ref().and_then(|engine| engine.registry.as_deref()) else { return Ok(()) };
+        let is_here = |registry: &&str| ["localhost:", "127.0.0.1:", "[::1]:"].iter().any(|host| registry.starts_with(host));
+        let registry = self.global.registry.as_deref().filter(is_here).unwrap_or(registry);
         match plan.builds.iter().find(|build| !build.repository.starts_with(&format!("{registry}/"))) {
             Some(build) => {
                 let message = format!("the plan writes to {}, and the sandbox may only write to {registry}", build.repository);
@@ -157,9 +180,13 @@ fn load(file: &Utf8Path) -> Result<Plan> {
     Ok(plan)
 }
 
+fn here() -> Result<Utf8PathBuf> {
+    Utf8Path::new(".").canonicalize_utf8().context("cannot tell the current folder")
+}
+
 /// The nearest folder upwards that has the configuration, else the one around `.git`.
 fn find_repo(config: &Utf8Path) -> Result<Utf8PathBuf> {
-    let here = Utf8Path::new(".").canonicalize_utf8().context("cannot tell the current folder")?;
+    let here = here()?;
     let has = |name: &str| here.ancestors().find(|folder| folder.join(name).exists()).map(Utf8Path::to_owned);
     has(config.as_str()).or_else(|| has(".git")).ok_or_else(|| {
         let fault = Fault::usage(format!("there is no {config} in {here} or above"));

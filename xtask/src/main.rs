@@ -54,13 +54,15 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let context = &mut Context::new(cli.global)?;
+    let anywhere = matches!(cli.task, Task::Sandbox(_) | Task::Schema(_) | Task::Completions(_) | Task::Doctor(_));
+    let context = &mut Context::new(cli.global, anywhere)?;
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
         Task::StaticChecks(args) => tasks::static_checks::run(context, args),
         Task::Plan(args) => tasks::plan::run(context, args),
         Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
         Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
+        Task::Ci(args) => tasks::ci::run(context.with_engine()?, args),
         Task::Release(args) => tasks::release::run(context.with_engine()?, args),
         Task::Login(args) => tasks::login::run(context.with_engine()?, args),
         Task::Logout(args) => tasks::logout::run(context, args),

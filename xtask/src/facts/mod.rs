@@ -143,8 +143,8 @@ pub fn gather(
         host_platform: host_platform(),
         default_branch: recorded.default_branch.clone().unwrap_or_else(|| "main".into()),
         dockerfiles,
-        variants,
         mounted: mounted(repo, config),
+        variants,
         ..Facts::default()
     };
     match git.head() {

@@ -40,6 +40,11 @@ pub fn copy(effect: Effect, source: &str, target: &str) -> Cmd {
     cmd(effect, format!("publish {source} as {target}"), WRITE).args(["copy", source, target])
 }
 
+/// A registry in memory, on a free port that it prints.
+pub fn serve() -> Cmd {
+    Cmd::change("crane", "serve a throwaway registry").args(["registry", "serve", "--address", "localhost:0"])
+}
+
 pub fn delete(effect: Effect, reference: &str) -> Cmd {
     cmd(effect, format!("delete {reference}"), WRITE).args(["delete", reference])
 }

@@ -1,6 +1,6 @@
 //! What we ask of a registry and write into it. There is no compare-and-swap: callers read before and after a write.
 
-mod crane;
+pub mod crane;
 mod image;
 mod live;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::parallel;
-pub use image::{Fields, Image};
+pub use image::{Image, difference};
 pub use live::Live;
 
 /// Requests in flight at once; more make most registries answer 429.

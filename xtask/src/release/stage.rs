@@ -9,7 +9,7 @@ use crate::exec::Runner;
 use crate::forward::Ours;
 use crate::history;
 use crate::journal::{self, Journal};
-use crate::registry::{Digest, Live};
+use crate::registry::{Digest, Live, Registry as _, each};
 use crate::report;
 
 /// What a release is made of.
@@ -42,11 +42,7 @@ pub struct Report {
 pub fn release(work: &Work<'_>, follows: Follows<'_>) -> Result<Vec<Report>> {
     let registry = Live::new(work.runner);
     let journal = Journal::new(work.runner, journal::path(work.repo, work.run));
-    let revision = work.ours.revision.clone().unwrap_or_default();
-    let history = |theirs: &str| history::ancestry(work.runner, work.repo, &revision, theirs);
-    let release =
-        Release { registry: &registry, ours: work.ours.clone(), history: &history, journal: &journal, step_back: work.step_back };
-    let result = release.run(&work.moves, &work.marks, follows);
+    let result = with(work, &registry, &journal, |release| release.run(&work.moves, &work.marks, follows));
     let outcomes = journal::or_undo(result, &journal, &registry.for_cleanup())?;
     let report: Vec<Report> = work.moves.iter().zip(outcomes).map(|(one, outcome)| line(one, outcome)).collect();
     for line in &report {
@@ -55,6 +51,26 @@ pub fn release(work: &Work<'_>, follows: Follows<'_>) -> Result<Vec<Report>> {
         }
     }
     Ok(report)
+}
+
+/// Whether there is nothing to move and no mark to leave.
+///
+/// # Errors
+/// The registry's.
+pub fn is_done(work: &Work<'_>) -> Result<bool> {
+    let registry = Live::new(work.runner);
+    let journal = Journal::new(work.runner, journal::path(work.repo, work.run));
+    let settled = |outcome: Outcome| matches!(outcome, Outcome::Already | Outcome::Skipped(_));
+    let moves = with(work, &registry, &journal, |release| each(&work.moves, |one| Ok(settled(release.decide(one)?))))?;
+    let marks = each(&work.marks, |mark| Ok(registry.digest(&mark.tag)?.as_ref() == Some(&mark.digest)))?;
+    Ok(moves.into_iter().chain(marks).all(|done| done))
+}
+
+fn with<T>(work: &Work<'_>, registry: &Live, journal: &Journal, run: impl FnOnce(&Release<'_>) -> T) -> T {
+    let revision = work.ours.revision.clone().unwrap_or_default();
+    let history = |theirs: &str| history::ancestry(work.runner, work.repo, &revision, theirs);
+    let ours = work.ours.clone();
+    run(&Release { registry, ours, history: &history, journal, step_back: work.step_back })
 }
 
 fn line(one: &Move, outcome: Outcome) -> Report {

@@ -14,7 +14,7 @@ use crate::error::Fault;
 use crate::parallel;
 use crate::plan::{self, Build, Plan};
 use crate::progress::display::Display;
-use crate::publish::stage;
+use crate::publish::{rebuild, stage};
 use crate::registry::Live;
 use crate::{candidate, docker, receipt, report, template};
 
@@ -26,6 +26,16 @@ pub struct Args {
     /// End everything at the first failure instead of building the rest.
     #[arg(long)]
     fail_fast: bool,
+}
+
+impl Args {
+    pub fn test() -> Args {
+        Args { mode: Mode::Test, fail_fast: false }
+    }
+
+    pub fn push() -> Args {
+        Args { mode: Mode::Push, fail_fast: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -50,6 +60,13 @@ fn push(context: &Context, plan: &Plan) -> Result<()> {
         report::note(&format!("nothing to publish: {why}"));
         return Ok(());
     }
+    if let Some(again) = rebuild::plan(plan) {
+        let results = build_all(context, &again, true)?;
+        print(context, &again, &results)?;
+        verdict(&results)?;
+        let receipts = receipt::read(&context.repo, plan)?;
+        rebuild::compare(&again, &results.builds, &receipts, &Live::new(&context.runner))?;
+    }
     let lines = stage::push(&context.runner, &context.repo, plan)?;
     if context.json {
         report::result(&serde_json::to_string_pretty(&lines)?);
@@ -73,27 +90,12 @@ fn test(context: &Context, args: &Args, mut plan: Plan) -> Result<()> {
     }
     store.check_disk(&plan)?;
 
-    let started = Instant::now();
-    let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
-    let display = Display::new(plan.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());
-    let job = build::Job {
-        runner: &context.runner,
-        repo: &context.repo,
-        builder: context.builder(),
-        plan: &plan,
-        display: &display,
-        jobs: context.jobs,
-        fail_fast: args.fail_fast,
-    };
-    let outcomes = build::run(&job);
-    display.clear();
-    let mut results = Results { schema: 1, seconds: 0.0, builds: outcomes? };
+    let mut results = build_all(context, &plan, args.fail_fast)?;
     name(context, &plan, &results)?;
     let before = receipt::read(&context.repo, &plan)?;
     let configs = images::look(&context.runner, &plan, &mut results.builds, &mut store, &before)?;
     let local = |build: &Build| Ok(configs.get(&build.id).cloned().unwrap_or_default());
     candidate::receipts(&context.repo, &plan, &results.builds, &registry, local)?;
-    results.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     if results.builds.iter().any(|build| build.result != Ending::Skipped) {
         store.write(&folder)?;
         store::write(&folder, "builds.json", &serde_json::to_string_pretty(&results)?)?;
@@ -115,6 +117,26 @@ fn dockerfiles_are_current(context: &Context, plan: &Plan) -> Result<()> {
     }
     let fault = Fault::usage(format!("not what the template renders: {}", stale.join(", ")));
     Err(fault.hint("run `cargo xtask gen-dockerfiles` and commit the result").into())
+}
+
+/// Runs the builds of a plan.
+fn build_all(context: &Context, plan: &Plan, fail_fast: bool) -> Result<Results> {
+    let started = Instant::now();
+    let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+    let display = Display::new(plan.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());
+    let job = build::Job {
+        runner: &context.runner,
+        repo: &context.repo,
+        builder: context.builder(),
+        plan,
+        display: &display,
+        jobs: context.jobs,
+        fail_fast,
+    };
+    let outcomes = build::run(&job);
+    display.clear();
+    let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    Ok(Results { schema: 1, seconds, builds: outcomes? })
 }
 
 /// What passed its tests before is not built again.

@@ -28,7 +28,7 @@ const MEMORY: u64 = 1 << 30;
 pub struct Args {
     /// The set of dependencies to install first, where a test has it; default: ci.
     #[arg(long, value_name = "NAME")]
-    deps: Option<String>,
+    pub deps: Option<String>,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
@@ -95,7 +95,7 @@ fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candid
     }
     let here = |image: &String| runner.output(&docker::inspect_images(std::slice::from_ref(image))).is_ok_and(|exit| exit.ok());
     let pulls = images.iter().filter(|image| !here(image)).map(|image| docker::pull(image)).collect();
-    parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().map(|done| done.map(drop)).collect()
+    parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().try_for_each(|done| done.map(drop))
 }
 
 /// The candidates whose tests all passed now, and those that have none.

@@ -12,7 +12,7 @@ use crate::{report, template};
 pub struct Args {
     /// Change nothing; show a diff and fail if a file is out of date or an orphan.
     #[arg(long)]
-    check: bool,
+    pub check: bool,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {

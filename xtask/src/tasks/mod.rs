@@ -1,6 +1,7 @@
 //! The tasks, one file each: its `Args`, then `run`.
 
 pub mod check_deps;
+pub mod ci;
 pub mod ci_build;
 pub mod completions;
 pub mod docker_test;

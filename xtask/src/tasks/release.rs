@@ -12,11 +12,11 @@ use crate::plan::{self, Plan};
 use crate::publish::stage::{nothing, run_of};
 use crate::registry::Live;
 use crate::release::stage::{self, Work};
-use crate::release::{targets, version_targets};
+use crate::release::{Mark, Move, targets, version_targets};
 use crate::report;
 use crate::version::Version;
 
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub struct Args {
     /// Step back on purpose: move the tags to a version that was released before.
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["undo", "plan", "event", "event_file"])]
@@ -44,16 +44,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         Some(_) => (version_targets(&plan, &registry)?, Vec::new()),
         None => targets(&plan, &registry)?,
     };
-    let version = plan.version.as_deref().and_then(|text| Version::parse(text).ok());
-    let work = Work {
-        runner: &context.runner,
-        repo: &context.repo,
-        ours: Ours { version, revision: plan.commit.clone() },
-        moves,
-        marks,
-        run: &run_of(&plan),
-        step_back: args.to.is_some(),
-    };
+    let run = run_of(&plan);
+    let work = work(context, &plan, &run, moves, marks, args.to.is_some());
     let follows = |version: &Version, tag: &str| {
         let moves = |plan: Plan| plan.builds.iter().any(|build| build.push.moving.iter().any(|moving| moving == tag));
         plan_for(context, &version.text).is_ok_and(moves)
@@ -68,6 +60,21 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         report::note(&format!("nothing to do: {} moving tags are where they belong", lines.len()));
     }
     Ok(())
+}
+
+fn work<'a>(context: &'a Context, plan: &Plan, run: &'a str, moves: Vec<Move>, marks: Vec<Mark>, step_back: bool) -> Work<'a> {
+    let version = plan.version.as_deref().and_then(|text| Version::parse(text).ok());
+    let ours = Ours { version, revision: plan.commit.clone() };
+    Work { runner: &context.runner, repo: &context.repo, ours, moves, marks, run, step_back }
+}
+
+/// Whether a plan's images are published and its tags where they belong.
+///
+/// # Errors
+/// Refused when something is missing; the registry's.
+pub fn is_done(context: &Context, plan: &Plan) -> Result<bool> {
+    let (moves, marks) = targets(plan, &Live::new(&context.runner))?;
+    stage::is_done(&work(context, plan, "", moves, marks, false))
 }
 
 /// All builds of a plan are released together: half a release is what this is there to prevent.

@@ -1,0 +1,115 @@
+//! `ci`: the whole pipeline for an event in one go, with the steps and the order of the workflow.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{ci_build, docker_test, gen_dockerfiles, release, static_checks};
+use crate::context::Context;
+use crate::error::Fault;
+use crate::event::Event;
+use crate::plan::Plan;
+use crate::publish::stage::nothing;
+use crate::registry::crane;
+use crate::report;
+
+/// How long the throwaway registry may take to listen.
+const START: Duration = Duration::from_secs(10);
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Publish into a registry that exists for this run only, and say what would have been published.
+    #[arg(long)]
+    rehearse: bool,
+}
+
+pub fn run(context: &mut Context, args: &Args) -> Result<()> {
+    if args.rehearse { rehearse(context) } else { pipeline(context) }
+}
+
+/// Every step in order; the first that fails is the last.
+fn pipeline(context: &Context) -> Result<()> {
+    let plan = context.plan()?;
+    release::refuse_a_part(context, &plan)?;
+    if is_done(context, &plan) {
+        report::note("nothing to do: everything is built, tested and published, and the tags are where they belong");
+        return Ok(());
+    }
+    let publishes = nothing(&plan).is_none();
+    let moves = matches!(plan.event, Event::Tag { .. }) || plan.builds.iter().any(|build| !build.push.moving.is_empty());
+    step("static-checks", || static_checks::run(context, &static_checks::Args {}))?;
+    step("gen-dockerfiles --check", || gen_dockerfiles::run(context, &gen_dockerfiles::Args { check: true }))?;
+    step("ci-build --mode test", || ci_build::run(context, &ci_build::Args::test()))?;
+    step("docker-test", || docker_test::run(context, &docker_test::Args { deps: None }))?;
+    if publishes {
+        step("ci-build --mode push", || ci_build::run(context, &ci_build::Args::push()))?;
+    }
+    if publishes && moves {
+        step("release", || release::run(context, &release::Args::default()))?;
+    }
+    if let Some(why) = nothing(&plan) {
+        report::note(&format!("nothing to publish: {why}"));
+    }
+    Ok(())
+}
+
+fn step(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    report::note(&format!("\n▸ {name}"));
+    let started = Instant::now();
+    run()?;
+    report::note(&format!("  {name}: {:.1} s", started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Whether the registry shows that this event has been through already. What cannot be read is not done.
+fn is_done(context: &Context, plan: &Plan) -> bool {
+    let fresh = plan.builds.iter().any(|build| build.test.fresh);
+    let published = plan.builds.iter().all(|build| build.pushes_candidate());
+    !fresh && published && !plan.builds.is_empty() && release::is_done(context, plan).unwrap_or(false)
+}
+
+/// The pipeline against a registry in the memory of a process that ends with it.
+fn rehearse(context: &mut Context) -> Result<()> {
+    if context.runner.which("crane").is_none() {
+        return Err(Fault::not_ready("cannot rehearse without crane").hint("install crane, or run `cargo xtask doctor`").into());
+    }
+    let real = context.config()?.registry.clone();
+    let (runner, stop, port) = (context.runner.clone(), AtomicBool::new(false), AtomicU16::new(0));
+    thread::scope(|scope| {
+        let stop = StopWhenDropped(&stop);
+        scope.spawn(|| {
+            let listen = |line: &str| {
+                let found = line.rsplit(' ').next().and_then(|end| end.trim().parse().ok());
+                port.fetch_max(found.unwrap_or(0), Ordering::SeqCst);
+            };
+            runner.stream_until(&crane::serve(), listen, || stop.0.load(Ordering::SeqCst))
+        });
+        let started = Instant::now();
+        while port.load(Ordering::SeqCst) == 0 {
+            if started.elapsed() > START {
+                return Err(Fault::not_ready("the throwaway registry does not start").into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let registry = format!("localhost:{}", port.load(Ordering::SeqCst));
+        report::note(&format!("rehearsing against {registry}, which is empty and ends with this run"));
+        context.use_registry(&registry);
+        pipeline(context)?;
+        let plan = context.plan()?;
+        let tags = plan.builds.iter().flat_map(|build| build.push.tags.iter().chain(&build.push.moving));
+        for tag in tags {
+            report::result(&format!("would publish {}", tag.replacen(&registry, &real, 1)));
+        }
+        Ok(())
+    })
+}
+
+struct StopWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
