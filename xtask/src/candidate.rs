@@ -34,7 +34,8 @@ pub fn by_digest(build: &Build, digest: &Digest) -> String {
 pub fn tested_before(plan: &Plan, registry: &dyn Registry) -> Result<Digests> {
     let builds: Vec<&Build> = pushed(plan).collect();
     let found = each(&builds, |build| {
-        let (candidate, mark) = (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
+        let (candidate, mark) =
+            (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
         let Some(tested) = registry.digest(mark)? else { return Ok(None) };
         let now = registry.digest(candidate)?;
         if now.as_ref() == Some(&tested) {
@@ -80,7 +81,8 @@ pub fn marked(plan: &Plan, registry: &dyn Registry, candidates: &Digests) -> Res
 pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests) -> Result<()> {
     let builds: Vec<(&Build, &Digest)> = pushed(plan).filter_map(|build| Some((build, passed.get(&build.id)?))).collect();
     each(&builds, |(build, digest)| {
-        let (candidate, mark) = (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
+        let (candidate, mark) =
+            (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
         let now = registry.digest(candidate)?;
         if now.as_ref() != Some(digest) {
             let now = now.map_or("gone".to_owned(), |now| now.to_string());
@@ -119,7 +121,13 @@ pub fn receipts(
             local(build)?
         };
         let steps = &outcome.steps;
-        let receipt = Receipt { digest: Some(digest.clone()), images, steps: steps.total, cached: steps.cached, ..Receipt::new(plan, build) };
+        let receipt = Receipt {
+            digest: Some(digest.clone()),
+            images,
+            steps: steps.total,
+            cached: steps.cached,
+            ..Receipt::new(plan, build)
+        };
         receipt.write(repo, build)
     })?;
     Ok(())
@@ -139,7 +147,7 @@ pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], passed:
         let tests: Vec<Tested> = mine.filter_map(tested).collect();
         let mut receipt = receipts.remove(&build.id).unwrap_or_else(|| Receipt::new(plan, build));
         receipt.digest = passed.get(&build.id).cloned().or(receipt.digest);
-        if receipt.digest.is_some() && !(tests.is_empty() && !receipt.tests.is_empty()) {
+        if receipt.digest.is_some() && (!tests.is_empty() || receipt.tests.is_empty()) {
             receipt.tests = tests;
             receipt.write(repo, build)?;
         }

@@ -38,7 +38,17 @@ impl Context {
         };
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let jobs = global.jobs.map_or_else(processors, usize::from);
-        Ok(Context { repo, runner, env: facts::env(), json: global.json, jobs, global, engine: None, config: OnceCell::new(), plan: OnceCell::new() })
+        Ok(Context {
+            repo,
+            runner,
+            env: facts::env(),
+            json: global.json,
+            jobs,
+            global,
+            engine: None,
+            config: OnceCell::new(),
+            plan: OnceCell::new(),
+        })
     }
 
     /// Settles which Docker is used, before a task that builds or runs images.

@@ -184,10 +184,6 @@ pub fn login(registry: &str, username: &str, password: &str) -> Cmd {
     cmd.args(["login", "--username", username, "--password-stdin", registry]).stdin(password).timeout(CHORE)
 }
 
-pub fn logout(registry: &str) -> Cmd {
-    Cmd::cleanup("docker", format!("log out of {registry}")).args(["logout", registry]).timeout(CHORE)
-}
-
 /// A field of docker's comma-separated values, quoted where it must be (Go's encoding/csv).
 pub fn csv(field: &str) -> String {
     if field.contains([',', '"', '\n']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }

@@ -57,7 +57,12 @@ pub fn refuse(faults: Vec<String>, of: usize) -> Result<()> {
 }
 
 /// The digest of one build that may be published, or what is wrong with it.
-fn one(build: &Build, candidate: Option<&Digest>, tested: Option<&Digest>, receipt: Option<&Receipt>) -> Result<Digest, Vec<String>> {
+fn one(
+    build: &Build,
+    candidate: Option<&Digest>,
+    tested: Option<&Digest>,
+    receipt: Option<&Receipt>,
+) -> Result<Digest, Vec<String>> {
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
     let Some(candidate) = candidate else {
         return Err(vec![format!("its candidate {} is missing", name(&build.test.candidate))]);
@@ -96,7 +101,8 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_said_and_nothing_passes() {
-        let plan = plan(vec![publishing("a"), publishing("b"), publishing("c"), publishing("d"), publishing("e"), build("local")]);
+        let plan =
+            plan(vec![publishing("a"), publishing("b"), publishing("c"), publishing("d"), publishing("e"), build("local")]);
         let memory = Memory::default();
         for (tag, digest) in [("a:candidate", 1), ("a:tested", 1), ("b:candidate", 2), ("b:tested", 9), ("c:candidate", 3)] {
             memory.set(&format!("r/{tag}"), &d(digest));

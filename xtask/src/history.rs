@@ -33,7 +33,8 @@ pub fn ancestry(runner: &Runner, repo: &Utf8Path, ours: &str, theirs: &str) -> R
     if !git(runner, repo, &["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{theirs}^{{commit}}")])?.ok() {
         return Ok(Ancestry::Unknown);
     }
-    let is_before = |old: &str, new: &str| Ok::<_, anyhow::Error>(git(runner, repo, &["merge-base", "--is-ancestor", old, new])?.ok());
+    let is_before =
+        |old: &str, new: &str| Ok::<_, anyhow::Error>(git(runner, repo, &["merge-base", "--is-ancestor", old, new])?.ok());
     Ok(match () {
         () if is_before(theirs, ours)? => Ancestry::Before,
         () if is_before(ours, theirs)? => Ancestry::After,

@@ -73,7 +73,10 @@ pub fn or_undo<T>(result: Result<T>, journal: &Journal, registry: &dyn Registry)
         Ok(undone) => undone.iter().for_each(|(tag, undone)| report::note(&describe(tag, undone))),
         Err(error) => {
             report::note(&format!("warning: {error:#}"));
-            report::note(&format!("run the same command again to go on, or `cargo xtask release --undo {}` to go back", journal.path()));
+            report::note(&format!(
+                "run the same command again to go on, or `cargo xtask release --undo {}` to go back",
+                journal.path()
+            ));
         }
     }
     result

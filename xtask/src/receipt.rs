@@ -97,7 +97,8 @@ pub fn read(repo: &Utf8Path, plan: &Plan) -> Result<BTreeMap<String, Receipt>> {
             continue;
         }
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read the receipt {path}"))?;
-        let unclear = || Fault::refused(format!("cannot understand the receipt {path}")).hint("delete it, and build and test again");
+        let unclear =
+            || Fault::refused(format!("cannot understand the receipt {path}")).hint("delete it, and build and test again");
         let receipt: Receipt = serde_json::from_str(&text).with_context(unclear)?;
         if receipt.is_of(build) {
             receipts.insert(build.id.clone(), receipt);

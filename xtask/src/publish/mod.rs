@@ -41,7 +41,9 @@ pub enum Rule {
 /// What will be done with a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    Write { old: Option<Digest> },
+    Write {
+        old: Option<Digest>,
+    },
     /// It has the digest already.
     Done,
     /// It has another one, and that is right.
@@ -91,7 +93,7 @@ pub fn steps(registry: &dyn Registry, tags: &[Once]) -> Result<Vec<Step>> {
     let names: Vec<String> = tags.iter().map(|one| one.tag.clone()).collect();
     let now = digests(registry, &names)?;
     let pairs: Vec<(&Once, Option<Digest>)> = tags.iter().zip(now).collect();
-    let steps = each(&pairs, |(one, now)| Ok(step(registry, one, now.clone())?))?;
+    let steps = each(&pairs, |(one, now)| step(registry, one, now.clone()))?;
     let refused: Vec<&String> = steps.iter().filter_map(|step| step.as_ref().err()).collect();
     if refused.is_empty() {
         return Ok(steps.into_iter().flatten().collect());
@@ -117,7 +119,9 @@ fn step(registry: &dyn Registry, one: &Once, now: Option<Digest>) -> Result<Resu
     match &one.rule {
         Rule::Replace => write,
         Rule::Leave { commit } => Ok(match label("org.opencontainers.image.revision")? {
-            Some(revision) if revision == *commit => Ok(Step::Left(format!("{} is an earlier build of the same commit", one.tag))),
+            Some(revision) if revision == *commit => {
+                Ok(Step::Left(format!("{} is an earlier build of the same commit", one.tag)))
+            }
             _ => Err(differs),
         }),
         Rule::TakeOver { unless } => Ok(if registry.digest(unless)?.is_some() {

@@ -57,8 +57,12 @@ pub fn compare(again: &Plan, outcomes: &[Outcome], receipts: &BTreeMap<String, R
 }
 
 fn differences(build: &Build, receipt: &Receipt, images: &[Image]) -> Vec<String> {
-    let mut lines: Vec<String> =
-        receipt.tests.iter().filter(|test| !test.passed).map(|test| format!("in the receipt the test failed: {}", test.name)).collect();
+    let mut lines: Vec<String> = receipt
+        .tests
+        .iter()
+        .filter(|test| !test.passed)
+        .map(|test| format!("in the receipt the test failed: {}", test.name))
+        .collect();
     if receipt.tests.len() < build.tests.len() {
         lines.push(format!("in the receipt {} of {} tests passed", receipt.tests.len(), build.tests.len()));
     }
@@ -73,7 +77,6 @@ fn differences(build: &Build, receipt: &Receipt, images: &[Image]) -> Vec<String
     }
     lines
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +111,7 @@ mod tests {
         memory.images.lock().unwrap().insert(d(1), image("A=2"));
         let error = compare(&again, &outcomes, &receipts, &memory.view()).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
-        assert!(error.to_string().contains(r#"a: Env: tested ["A=1"], now ["A=2"]"#), "{error}");
+        assert!(error.to_string().contains(r#"a: Env: tested "A=1", now "A=2""#), "{error}");
         assert_eq!(memory.get("r/a:tested-k-t"), None);
         memory.images.lock().unwrap().insert(d(1), image("A=1"));
         compare(&again, &outcomes, &receipts, &memory.view()).unwrap();

@@ -70,15 +70,18 @@ impl Live {
     }
 
     fn fault(&self, cmd: &Cmd, exit: &crate::exec::Exit, said: Said) -> anyhow::Error {
-        let last = exit.stderr.trim().lines().last().unwrap_or_default().trim_start_matches("Error: ").trim_start_matches("ERROR: ");
+        let last =
+            exit.stderr.trim().lines().last().unwrap_or_default().trim_start_matches("Error: ").trim_start_matches("ERROR: ");
         let last = if exit.timed_out { exit.reason(cmd) } else { last.to_owned() };
         let why = &cmd.why;
         match said {
             Said::NotLoggedIn => Fault::not_ready(format!("cannot {why}: not logged in: {last}")).hint("run `cargo xtask login`"),
             Said::Denied => Fault::not_ready(format!("cannot {why}: denied: {last}"))
                 .hint("the account must be allowed to write there; in GitHub Actions the job needs `packages: write`"),
-            Said::Transient => Fault::failed(format!("cannot {why}: the registry did not answer, {} times: {last}", WAITS.len() + 1))
-                .hint("run the same command again: it finds what is done and does the rest"),
+            Said::Transient => {
+                Fault::failed(format!("cannot {why}: the registry did not answer, {} times: {last}", WAITS.len() + 1))
+                    .hint("run the same command again: it finds what is done and does the rest")
+            }
             Said::Absent | Said::Unsupported | Said::Other => Fault::failed(format!("cannot {why}: {last}")),
         }
         .into()

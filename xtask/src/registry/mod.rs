@@ -170,7 +170,11 @@ mod tests {
         let started = std::sync::atomic::AtomicUsize::new(0);
         let work = |item: &u32| {
             started.fetch_add(1, Ordering::SeqCst);
-            if *item == 0 { anyhow::bail!("no") } else { std::thread::sleep(std::time::Duration::from_millis(20)) }
+            if *item == 0 {
+                anyhow::bail!("no")
+            } else {
+                std::thread::sleep(std::time::Duration::from_millis(20))
+            }
             Ok(())
         };
         assert_eq!(each(&items, work).unwrap_err().to_string(), "no");

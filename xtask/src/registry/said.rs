@@ -21,7 +21,10 @@ pub enum Said {
 /// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>
 const WORDS: [(Said, &[&str]); 5] = [
     (Said::NotLoggedIn, &["UNAUTHORIZED", "401 Unauthorized", "no basic auth credentials", "authentication required"]),
-    (Said::Denied, &["DENIED", "403 Forbidden", "insufficient_scope", "access denied", "requested access to the resource is denied"]),
+    (
+        Said::Denied,
+        &["DENIED", "403 Forbidden", "insufficient_scope", "access denied", "requested access to the resource is denied"],
+    ),
     (Said::Unsupported, &["UNSUPPORTED", "405 Method Not Allowed", "DIGEST_INVALID"]),
     (
         Said::Transient,
@@ -34,7 +37,7 @@ const WORDS: [(Said, &[&str]); 5] = [
             "503 Service",
             "504 Gateway",
             "UNAVAILABLE",
-            "UNKNOWN: unknown error",
+            ": UNKNOWN: ",
             "connection refused",
             "connection reset",
             "broken pipe",
@@ -71,16 +74,23 @@ mod tests {
                  Error: GET http://r/v2/a/manifests/b: MANIFEST_UNKNOWN: manifest unknown; map[Tag:b]",
                 Said::Absent,
             ),
-            ("Error: reading tags for r/a: GET http://r/v2/a/tags/list?n=1000: NAME_UNKNOWN: repository name not known to registry", Said::Absent),
+            (
+                "Error: reading tags for r/a: GET http://r/v2/a/tags/list?n=1000: NAME_UNKNOWN: repository name not known to registry",
+                Said::Absent,
+            ),
             ("ERROR: r/a:b: not found", Said::Absent),
             ("Error: GET https://r/token: UNAUTHORIZED: authentication required", Said::NotLoggedIn),
             ("ERROR: failed to authorize: failed to fetch anonymous token: 401 Unauthorized", Said::NotLoggedIn),
             ("Error: PUT https://r/v2/a/manifests/b: DENIED: permission_denied: write_package", Said::Denied),
-            ("Error: DELETE http://r/v2/a/manifests/b: DIGEST_INVALID: provided digest did not match uploaded content", Said::Unsupported),
+            (
+                "Error: DELETE http://r/v2/a/manifests/b: DIGEST_INVALID: provided digest did not match uploaded content",
+                Said::Unsupported,
+            ),
             ("Error: DELETE http://r/v2/a/manifests/sha256:0: UNSUPPORTED: The operation is unsupported.", Said::Unsupported),
             ("Error: GET http://r/v2/: unexpected status code 429 Too Many Requests: slow down", Said::Transient),
             ("Error: Get \"http://r/v2/\": dial tcp 127.0.0.1:1: connect: connection refused", Said::Transient),
             ("Error: Get \"http://r/v2/\": EOF", Said::Transient),
+            ("Error: PUT http://r/v2/a/manifests/b: UNKNOWN: unknown error; map[DriverName:filesystem]", Said::Transient),
             ("Error: no child with platform linux/amd64 in index r/a:b", Said::Other),
         ] {
             assert_eq!(said(text), meaning, "{text}");

@@ -47,9 +47,15 @@ pub struct Mark {
 /// What became of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    Moved { old: Option<Digest>, warning: Option<String> },
+    Moved {
+        old: Option<Digest>,
+        warning: Option<String>,
+    },
     /// The write was only printed.
-    WouldMove { old: Option<Digest>, warning: Option<String> },
+    WouldMove {
+        old: Option<Digest>,
+        warning: Option<String>,
+    },
     /// It was there already.
     Already,
     /// Left where it is, and why.
@@ -83,7 +89,8 @@ impl Release<'_> {
         let before = self.newer_marks(marks)?;
         let mut outcomes = each(moves, |one| self.decide(one))?;
         for latest in [false, true] {
-            let is_due = |at: &usize| matches!(outcomes[*at], Outcome::Moved { .. }) && (split(&moves[*at].tag).1 == "latest") == latest;
+            let is_due =
+                |at: &usize| matches!(outcomes[*at], Outcome::Moved { .. }) && (split(&moves[*at].tag).1 == "latest") == latest;
             let due: Vec<usize> = (0..moves.len()).filter(is_due).collect();
             self.write_all(moves, &due, &mut outcomes)?;
         }

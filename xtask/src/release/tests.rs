@@ -62,7 +62,10 @@ fn forward_moves_backward_is_skipped_and_a_second_run_is_empty() {
     assert_eq!(ends(&memory), [Some(d(2)), Some(d(2))]);
     let ran = release(&memory.view(), 3, false);
     assert_eq!(ran.result.unwrap()[1], Outcome::Moved { old: Some(d(2)), warning: None });
-    assert_eq!(ran.journal.iter().map(|entry| entry.tag.as_str()).collect::<Vec<_>>(), ["r/a:1", "r/a:latest", "r/a:released-v1.3.0"]);
+    assert_eq!(
+        ran.journal.iter().map(|entry| entry.tag.as_str()).collect::<Vec<_>>(),
+        ["r/a:1", "r/a:latest", "r/a:released-v1.3.0"]
+    );
     let again = release(&memory.view(), 3, false);
     assert_eq!(again.result.unwrap(), [Outcome::Already, Outcome::Already]);
     assert_eq!(again.journal, []);

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
-use crate::candidate::Digests;
 use crate::build::{self, health, lock, store};
+use crate::candidate::Digests;
 use crate::container::case::{self, Case};
 use crate::container::junit;
 use crate::container::run::{self, Outcome};
@@ -90,7 +90,7 @@ fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candid
         missing.extend((!runner.output(&docker::inspect_image(&image))?.ok()).then_some(image));
     }
     let pulls = missing.iter().map(|image| docker::pull(image)).collect();
-    parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().map(|done| done.map(drop)).collect()
+    parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().try_for_each(|done| done.map(drop))
 }
 
 /// The candidates whose tests all passed now, and those that have none.

@@ -3,4 +3,6 @@
 
 mod clone;
 mod matrix;
+mod proxy;
+mod publish;
 mod sandbox;
