@@ -176,7 +176,7 @@ fn table(pairs: &[(String, String)]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::testing::{build, plan};
+    use crate::plan::testing::{build, plan};
 
     fn ids(ids: &[&str]) -> BTreeSet<String> {
         ids.iter().map(|&id| id.to_owned()).collect()

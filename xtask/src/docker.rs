@@ -34,33 +34,46 @@ pub fn info() -> Cmd {
     Cmd::probe("docker", "ask the engine about itself").args(["info", "--format", "{{json .}}"]).timeout(ANSWER)
 }
 
+/// The version of the engine that answers.
+pub fn server_version() -> Cmd {
+    Cmd::probe("docker", "ask the host's Docker").args(["version", "--format", "{{.Server.Version}}"])
+}
+
+/// `docker buildx bake` of the sandbox's base images, from a file on stdin.
+pub fn bake_bases(file: &str, targets: impl Iterator<Item = String>) -> Cmd {
+    let cmd = Cmd::change("docker", "build the base images").args(["buildx", "bake", "--progress", "plain", "--file", "-"]);
+    cmd.args(targets).stdin(file)
+}
+
 pub fn buildx_version() -> Cmd {
     Cmd::probe("docker", "find buildx").args(["buildx", "version"]).timeout(ANSWER)
 }
 
 /// One JSON object a line for each image that exists; exit code 1 if any is missing.
 pub fn inspect_images(refs: &[String]) -> Cmd {
-    let format = r#"{"size":{{json .Size}},"tags":{{json .RepoTags}}}"#;
-    Cmd::probe("docker", "look at the images").args(["image", "inspect", "--format", format]).args(refs).timeout(CHORE)
+    Cmd::probe("docker", "look at the images").args(["image", "inspect", "--format", "{{json .}}"]).args(refs).timeout(CHORE)
 }
 
 /// A line of [`inspect_images`].
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Image {
-    pub size: u64,
-    /// `None`: no name at all.
-    tags: Option<Vec<String>>,
+    pub facts: serde_json::Value,
 }
 
 impl Image {
     pub fn is_called(&self, name: &str) -> bool {
-        self.tags.iter().flatten().any(|tag| familiar(tag) == familiar(name))
+        let tags = self.facts["RepoTags"].as_array().into_iter().flatten();
+        tags.filter_map(|tag| tag.as_str()).any(|tag| familiar(tag) == familiar(name))
+    }
+
+    pub fn size(&self) -> u64 {
+        self.facts["Size"].as_u64().unwrap_or(0)
     }
 }
 
 /// What [`inspect_images`] found; images that are missing are left out.
 pub fn images(stdout: &str) -> Vec<Image> {
-    stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).map(|facts| Image { facts }).collect()
 }
 
 pub fn tag(image: &str, name: &str) -> Cmd {
@@ -70,12 +83,6 @@ pub fn tag(image: &str, name: &str) -> Cmd {
 /// Fetches an image by its digest, for engines that do not keep what a builder pushed.
 pub fn pull(reference: &str) -> Cmd {
     Cmd::change("docker", format!("fetch {reference}")).args(["pull", "--quiet", reference])
-}
-
-/// Facts of one image as JSON, `null` fields and all.
-pub fn inspect_image(reference: &str) -> Cmd {
-    let why = format!("look at {reference}");
-    Cmd::probe("docker", why).args(["image", "inspect", "--format", "{{json .}}", reference]).timeout(CHORE)
 }
 
 /// A container that is about to run a test.
@@ -237,7 +244,7 @@ mod tests {
         let golden = [
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --file - --progress rawjson --metadata-file /tmp/m.json",
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --builder farm --file - --progress rawjson --metadata-file /tmp/m.json",
-            r#"docker image inspect --format '{"size":{{json .Size}},"tags":{{json .RepoTags}}}' acme/a:local"#,
+            "docker image inspect --format '{{json .}}' acme/a:local",
             "docker tag acme/a:local acme/a:pr-1",
             r#"docker run --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
             "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --publish 127.0.0.1::8000 acme/a:local",

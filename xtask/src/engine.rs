@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cmd::Cmd;
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::{report, sandbox};
+use crate::{docker, facts, report, sandbox};
 
 /// A Docker that takes longer to say its version is not ready.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -65,12 +64,12 @@ pub fn resolve(choice: Choice, runner: &Runner) -> Result<Engine> {
 /// The version of the host's Docker, if one answers that is not the sandbox.
 pub fn host(runner: &Runner) -> Option<String> {
     runner.which("docker")?;
-    let mut version = Cmd::probe("docker", "ask the host's Docker").args(["version", "--format", "{{.Server.Version}}"]);
-    if std::env::var("DOCKER_HOST").is_ok_and(|address| sandbox::is_own_address(&address)) {
+    let mut version = docker::server_version().timeout(LIMIT);
+    if facts::var("DOCKER_HOST").is_some_and(|address| sandbox::is_own_address(&address)) {
         // In a shell after `sandbox env`: empty is unset, for docker.
         version = version.env("DOCKER_HOST", "").env("DOCKER_CONFIG", "");
     }
-    let exit = runner.output(&version.timeout(LIMIT)).ok()?;
+    let exit = runner.output(&version).ok()?;
     let said = exit.stdout.trim();
     (exit.ok() && !said.is_empty()).then(|| said.to_owned())
 }

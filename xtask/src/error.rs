@@ -13,8 +13,6 @@ pub enum Code {
     NotReady = 3,
     /// Refused: the gate, a written-once tag, a registry that changed after planning.
     Refused = 4,
-    /// A scan found something.
-    Findings = 10,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
 }

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use similar::TextDiff;
 
 use crate::error::Fault;
+use crate::exec::Runner;
 use crate::report;
 
 /// What to do with the files.
@@ -18,6 +19,17 @@ pub enum Mode {
     Check,
     /// Change nothing; say what would be written.
     DryRun,
+}
+
+impl Mode {
+    /// `--check` wins over `--dry-run`: it changes nothing either.
+    pub fn of(check: bool, runner: &Runner) -> Mode {
+        match (check, runner.is_dry_run()) {
+            (true, _) => Mode::Check,
+            (false, true) => Mode::DryRun,
+            (false, false) => Mode::Write,
+        }
+    }
 }
 
 /// Files as they should be, beside files that should not be there.
@@ -105,7 +117,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Generated {
-        Generated { files: BTreeMap::from([("a/b".into(), text.to_owned())]), orphans: Vec::new(), command: "cargo xtask x" }
+        Generated { files: BTreeMap::from([("a/b".into(), text.to_owned())]), orphans: Vec::new(), command: "cargo xtask plan" }
     }
 
     #[test]
@@ -118,7 +130,7 @@ mod tests {
         let error = one("y\n").apply(repo, Mode::Check).unwrap_err();
         assert_eq!(
             crate::error::render(&error),
-            "error: 1 generated file is out of date\nhint: run `cargo xtask x` and commit the result"
+            "error: 1 generated file is out of date\nhint: run `cargo xtask plan` and commit the result"
         );
         assert_eq!(std::fs::read_to_string(repo.join("a/b")).unwrap(), "x\n", "check writes nothing");
     }

@@ -6,11 +6,10 @@
 
 mod attempt;
 pub mod health;
+pub mod images;
 pub mod lock;
 pub mod outcome;
 pub mod store;
-#[cfg(test)]
-pub mod testing;
 mod transient;
 pub mod units;
 

@@ -96,10 +96,10 @@ pub fn write(folder: &Utf8Path, name: &str, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::testing::{build, plan};
+    use crate::plan::testing::{build, plan};
 
     fn store() -> Store {
-        let image = |size| Image { key: "00".into(), digest: "sha256:a".into(), size };
+        let image = |size| Image { key: "0".repeat(64), digest: "sha256:a".into(), size };
         Store { engine_root: "/".into(), images: [("a".into(), image(10)), ("b".into(), image(20))].into() }
     }
 

@@ -48,7 +48,12 @@ pub fn descendants(plan: &Plan, id: &str) -> Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::testing::{build, child, plan};
+    use crate::plan::testing::{build, plan};
+
+    fn child(id: &str, parents: &[&str]) -> crate::plan::Build {
+        let parents = parents.iter().map(|&parent| (parent.to_owned(), format!("build:{parent}"))).collect();
+        crate::plan::Build { parents, ..build(id) }
+    }
 
     fn group(ids: &[&str]) -> Group {
         ids.iter().map(|&id| id.to_owned()).collect()

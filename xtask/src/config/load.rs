@@ -23,9 +23,8 @@ use crate::version::Version;
 /// Errors: one fault of usage that lists everything that is wrong, a line each.
 pub fn load(repo: &Utf8Path, file: &Utf8Path, env: &Env) -> Result<Config> {
     let bytes = std::fs::read(repo.join(file)).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Fault::usage(format!("cannot load {file}: it does not exist")).hint("run `cargo xtask init`")
-        }
+        std::io::ErrorKind::NotFound => Fault::usage(format!("cannot load {file}: it does not exist"))
+            .hint("write it: `[image.web]` and a Dockerfile are enough; or name another with --config"),
         _ => Fault::usage(format!("cannot load {file}: {error}")),
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -111,7 +110,6 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
         release: file.release.clone(),
         retention: file.retention.clone(),
         builders: file.builders.clone(),
-        github: file.github.clone(),
         on,
     }
 }

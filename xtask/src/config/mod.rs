@@ -68,7 +68,6 @@ pub struct Config {
     pub release: types::Release,
     pub retention: Option<Retention>,
     pub builders: BTreeMap<String, types::Builder>,
-    pub github: types::Github,
     /// What `[on]` says for all images, for triggers and workflows; per build see [`Build::on`].
     pub on: Vec<Policy>,
 }
@@ -199,7 +198,6 @@ pub struct Policy {
     /// As written, event placeholders still in.
     pub tags: Vec<String>,
     pub cache_from_tags: Vec<String>,
-    pub cron: Vec<String>,
     pub replace: bool,
     pub rebuild_input: String,
 }

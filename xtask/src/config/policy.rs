@@ -237,7 +237,6 @@ pub fn policy(written: &Written, only: Vec<Condition>) -> Policy {
         cache: keys.cache.unwrap_or(cache),
         tags: keys.tags.clone().unwrap_or(tags),
         cache_from_tags: keys.cache_from_tags.clone().unwrap_or_default(),
-        cron: many(&keys.cron).unwrap_or_default(),
         replace: keys.replace.unwrap_or(false),
         rebuild_input: keys.rebuild_input.clone().unwrap_or_else(|| "rebuild".into()),
     }

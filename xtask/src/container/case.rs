@@ -125,9 +125,9 @@ fn argv(case: &Case<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::testing::{build, plan};
     use crate::cmd::Cmd;
     use crate::exec::Runner;
+    use crate::plan::testing::{build, plan};
     use std::time::Duration;
 
     fn words(text: &str) -> Vec<String> {

@@ -51,11 +51,11 @@ pub struct Facts {
     pub since_release: Changed,
     /// By path: what each Dockerfile (rendered, where it has a template) is made of.
     pub dockerfiles: BTreeMap<Utf8PathBuf, Dockerfile>,
-    /// By path: hash of what tests mount.
-    pub mounted: BTreeMap<Utf8PathBuf, String>,
     /// By build: what its Dockerfile is made of where its arguments, target or platforms make a difference.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub variants: BTreeMap<String, Dockerfile>,
+    /// By path: hash of what tests mount.
+    pub mounted: BTreeMap<Utf8PathBuf, String>,
 }
 
 impl Facts {
@@ -101,6 +101,16 @@ pub fn env() -> Env {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
+/// A variable that is set and not empty.
+pub fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The time, RFC 3339 in UTC.
+pub fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
 /// `linux/amd64`: containers run on Linux, whatever this machine runs.
 pub fn host_platform() -> String {
     let arch = match std::env::consts::ARCH {
@@ -127,7 +137,7 @@ pub fn gather(
 ) -> Result<Facts> {
     let git = Git::new(runner, repo);
     let (dockerfiles, variants) = dockerfiles(repo, config, rendered)?;
-    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let now = now();
     let mut facts = Facts {
         source: in_actions(env),
         host_platform: host_platform(),

@@ -53,6 +53,7 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     if config.cache.is_none() && !matches!(event, Event::Local) && !builds.is_empty() {
         warnings.push("no [cache]: builds on a new machine start cold".into());
     }
+    warnings.extend(not_yet(config, publishes));
     warnings.sort();
     warnings.dedup();
     Ok(Plan {
@@ -70,6 +71,19 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         skipped: selection.skipped.into_iter().map(|(id, reason)| Skipped { id, reasons: vec![reason] }).collect(),
         warnings,
     })
+}
+
+/// What the file asks for and this program cannot do yet, said whenever it would have to.
+fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
+    let asked = [
+        (config.scan.is_some(), "[scan]", "images are not scanned"),
+        (!config.builders.is_empty(), "[builders]", "its nodes are not used, everything is built on one builder"),
+        (publishes && config.retention.is_some(), "[retention]", "nothing is cleaned up"),
+        (publishes && config.release.sign, "release.sign", "nothing is signed"),
+        (publishes && config.release.sbom, "release.sbom", "no SBOM is attached"),
+    ];
+    let asked = asked.into_iter().filter(|(is_asked, ..)| *is_asked);
+    asked.map(|(_, key, what)| format!("{key} is not supported by this version: {what}")).collect()
 }
 
 /// The version of this run. A pushed tag must be what the version file says.

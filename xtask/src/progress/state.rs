@@ -133,12 +133,17 @@ impl State {
     }
 
     /// Steps of a target without those of the targets that it is built on, which bake shows again.
+    ///
+    /// Counted by name, which says stage and place: it was seen that one step came under two digests.
     pub fn steps(&self, at: usize, parents: &[usize]) -> Steps {
-        self.own(at, parents).filter(|node| node.is_step).fold(Steps::default(), |steps, node| Steps {
-            total: steps.total + 1,
-            done: steps.done + usize::from(node.completed),
-            cached: steps.cached + usize::from(node.cached),
-        })
+        let mut steps: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+        for node in self.own(at, parents).filter(|node| node.is_step) {
+            let (done, ran) = steps.entry(node.name.as_str()).or_default();
+            *done |= node.completed;
+            *ran |= node.completed && !node.cached;
+        }
+        let count = |wanted: fn(&(bool, bool)) -> bool| steps.values().filter(|step| wanted(step)).count();
+        Steps { total: steps.len(), done: count(|(done, _)| *done), cached: count(|(done, ran)| *done && !ran) }
     }
 
     /// The step of its own that a target is running.

@@ -39,6 +39,14 @@ fn a_vertex_counts_once_however_often_it_comes() {
 }
 
 #[test]
+fn a_step_under_two_digests_is_one_step() {
+    let mut state = State::new(["a", "b"]);
+    state.feed(&vertex("d", "[a 1/2] RUN x", ""));
+    state.feed(&vertex("e", "[a 1/2] RUN x", DONE));
+    assert_eq!(state.steps(0, &[]), Steps { total: 1, done: 1, cached: 0 });
+}
+
+#[test]
 fn a_child_does_not_count_its_parents_steps() {
     let mut state = State::new(["base", "app"]);
     state.feed(&vertex("d", "[base 2/2] RUN x", DONE));
@@ -81,4 +89,77 @@ fn a_childs_fault_may_be_its_parents() {
     assert!(state.is_fault_of(1, 0));
     state.feed(&vertex("e", "[app 3/3] RUN y", failed));
     assert!(!state.is_fault_of(1, 0));
+}
+
+/// A recorded run of bake over these targets, complete.
+fn recorded(name: &str, targets: &[&str]) -> State {
+    let path = format!("{}/tests/fixtures/rawjson/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let mut state = State::new(targets.iter().copied());
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        state.feed(line);
+    }
+    state
+}
+
+fn steps(total: usize, done: usize, cached: usize) -> Steps {
+    Steps { total, done, cached }
+}
+
+#[test]
+fn recorded_a_cold_build_pulls_once_and_exports_both() {
+    let state = recorded("cold", &["one", "two"]);
+    assert_eq!((state.steps(0, &[]), state.steps(1, &[])), (steps(3, 3, 0), steps(3, 3, 0)));
+    assert_eq!(state.pulled(0) + state.pulled(1), 1_383_550, "one layer, however many targets need it");
+    assert_eq!(state.digest(0), Some("sha256:853a5afe084050ba4bad890203e91a8081687fb723a7d3b5fe9fcd5e29a2e6d0"));
+    assert!(state.is_exported(0) && state.is_exported(1) && state.verdict().is_none());
+    assert!(state.log(0).contains(&"hello from one".to_owned()), "{:?}", state.log(0));
+}
+
+#[test]
+fn recorded_a_second_build_is_cached() {
+    let state = recorded("cached", &["one", "two"]);
+    assert_eq!((state.steps(0, &[]), state.steps(1, &[])), (steps(3, 3, 3), steps(3, 3, 3)));
+    assert_eq!(state.pulled(0) + state.pulled(1), 0);
+}
+
+#[test]
+fn recorded_a_failure_cancels_its_sibling_but_not_what_is_exported() {
+    let state = recorded("fail", &["bad", "one", "slow"]);
+    let (at, why) = state.verdict().unwrap();
+    assert_eq!((at, why.ends_with("did not complete successfully: exit code: 7")), (0, true), "{why}");
+    let (step, log) = state.failing_step(0).unwrap();
+    assert!(step.starts_with("[2/2] RUN echo about to fail"), "{step}");
+    assert_eq!(log, ["about to fail", "really"]);
+    assert_eq!(state.failing_step(2), None, "cancelled");
+    assert_eq!([0, 1, 2].map(|at| state.is_exported(at)), [false, true, false]);
+}
+
+#[test]
+fn recorded_alone_a_target_has_no_name() {
+    let state = recorded("fail-alone", &["bad"]);
+    assert_eq!(state.verdict().map(|(at, _)| at), Some(0));
+    assert!(state.failing_step(0).is_some());
+}
+
+#[test]
+fn recorded_a_missing_base_is_named() {
+    let state = recorded("missing-base", &["missing", "one", "slow"]);
+    let (at, why) = state.verdict().unwrap();
+    assert_eq!((at, why.contains("runtest/nope:1: not found")), (0, true), "{why}");
+}
+
+#[test]
+fn recorded_a_missing_cache_fails_nothing() {
+    let state = recorded("missing-cache", &["two", "one", "slow"]);
+    assert_eq!([0, 1, 2].map(|at| (state.is_exported(at), state.failing_step(at))), [(true, None), (true, None), (true, None)]);
+    assert_eq!(state.verdict(), None);
+}
+
+#[test]
+fn recorded_a_family_shares_steps_and_blame() {
+    let state = recorded("family", &["base", "child"]);
+    assert_eq!((state.steps(0, &[]), state.steps(1, &[0])), (steps(3, 3, 0), steps(1, 1, 0)));
+    let state = recorded("fail-family", &["bad", "kid"]);
+    assert_eq!(state.verdict().map(|(at, _)| at), Some(1), "bake names the child");
+    assert!(state.is_fault_of(1, 0));
 }

@@ -187,7 +187,8 @@ mod tests {
         let leave = || Rule::Leave { commit: "c1".into() };
         let write = |old: Option<u32>| Some(Step::Write { old: old.map(d) });
         // (rule, digest of the tag now, its labels, is the version released, what is done; None: refused)
-        let table: [(Rule, Option<u32>, &[(&str, &str)], bool, Option<Step>); 11] = [
+        type Row = (Rule, Option<u32>, &'static [(&'static str, &'static str)], bool, Option<Step>);
+        let table: [Row; 11] = [
             (Rule::Refuse, None, &[], false, write(None)),
             (Rule::Refuse, Some(1), &[], false, Some(Step::Done)),
             (Rule::Refuse, Some(2), &[], false, None),

@@ -14,7 +14,8 @@ use super::paths::{Paths, make_dir, write};
 use super::registry;
 use super::steps::Steps;
 use crate::cmd::Cmd;
-use crate::error::Fault;
+use crate::docker;
+use crate::error::{Code, Fault, exit_code};
 use crate::exec::Runner;
 
 const LIMIT: Duration = Duration::from_secs(900);
@@ -123,8 +124,7 @@ fn make(runner: &Runner, paths: &Paths, inputs: &Inputs, port: u16, bases: &[&Ba
     steps.say(&format!("building {} base images", bases.len()));
     let file = bake_file(port, &inputs.apt.codename, bases).to_string();
     let targets = bases.iter().map(|base| base.target.clone());
-    let bake = Cmd::change("docker", "build the base images").args(["buildx", "bake", "--progress", "plain", "--file", "-"]);
-    let bake = bake.args(targets).stdin(file).dir(contexts).timeout(LIMIT);
+    let bake = docker::bake_bases(&file, targets).dir(contexts).timeout(LIMIT);
     runner.read(&bake).map(drop)
 }
 
@@ -151,7 +151,10 @@ fn rootfs(runner: &Runner, paths: &Paths, apt: &Apt, steps: &Steps) -> Result<Ut
     let path = format!("{bin}:{}", super::paths::var("PATH").unwrap_or_default());
     cmd = cmd.env("PATH", path).env("TMPDIR", paths.tmp().as_str()).timeout(LIMIT);
     let hint = format!("check that {} can be reached", apt.mirror);
-    runner.read(&cmd).map_err(|error| error.context(Fault::not_ready("cannot assemble the Debian base").hint(hint)))?;
+    runner.read(&cmd).map_err(|error| match exit_code(&error) {
+        Code::Failed => error.context(Fault::not_ready("cannot assemble the Debian base").hint(hint)),
+        _ => error,
+    })?;
     std::fs::rename(&new, &place).with_context(|| format!("cannot move {new} to {place}"))?;
     Ok(place)
 }
@@ -191,7 +194,8 @@ fn bake_file(port: u16, codename: &str, bases: &[&Base]) -> Value {
             "tags": base.tags.iter().map(|tag| format!("localhost:{port}/{}:{tag}", base.repository)).collect::<Vec<_>>(),
             "labels": { "dev.slipway.stand-in": format!("made by the sandbox from this machine's {what}, not by the publisher") },
             "args": { "PREFIX": prefix, "PYTHON_VERSION": version },
-            "output": ["type=registry"],
+            // To the registry alone: what nobody builds on is neither unpacked nor listed among the engine's images.
+            "output": ["type=image,push=true,store=false,unpack=false"],
             "attest": ["type=provenance,disabled=true"],
         });
         if base.python.is_some() {

@@ -220,6 +220,39 @@ mod tests {
         assert_eq!(newest(&names).into_iter().collect::<Vec<_>>(), [(9, 18), (11, 10)]);
     }
 
+    /// A runner whose PATH has one program: `name`, a shell script.
+    fn with_fake(name: &str, script: &str) -> (tempfile::TempDir, Runner) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(name);
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut runner = Runner::default();
+        runner.set_env("PATH", &dir.path().to_string_lossy());
+        (dir, runner)
+    }
+
+    #[test]
+    fn a_pip_that_fails_leaves_the_certificates_alone() {
+        let (_dir, runner) = with_fake("pip", "echo broken >&2; exit 1");
+        assert!(pip_config(&runner).ends_with("disable-pip-version-check = true\n"));
+    }
+
+    #[test]
+    fn interpreters_are_where_pyenv_says_and_complete() {
+        let root = tempfile::tempdir().unwrap();
+        for (version, program) in [("3.9.1", Some("python3.9")), ("3.10.2", None), ("3.6.1", Some("python3.6"))] {
+            let bin = root.path().join("versions").join(version).join("bin");
+            std::fs::create_dir_all(&bin).unwrap();
+            if let Some(program) = program {
+                std::fs::write(bin.join(program), "").unwrap();
+            }
+        }
+        let (_dir, runner) = with_fake("pyenv", &format!("echo '{}'", root.path().display()));
+        let found: Vec<String> = interpreters(&runner).into_iter().map(|python| python.full).collect();
+        assert_eq!(found, ["3.9.1"], "one without its program is half installed");
+    }
+
     #[test]
     fn os_release_values_may_be_quoted() {
         let text = "NAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n";

@@ -14,7 +14,7 @@ mod state;
 mod steps;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -112,7 +112,7 @@ fn bring_up(runner: &Runner, paths: &Paths, steps: &Steps) -> Result<State> {
     }
     mounts::remove_tree(runner, &paths.tmp())?;
     Ok(State {
-        since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        since: crate::facts::now(),
         cache: paths.cache.clone(),
         port,
         engine,
@@ -140,7 +140,7 @@ pub fn down(runner: &Runner, purge: bool) -> Result<()> {
         report::note(&format!("would end {} processes of the sandbox{purged}", process::ours(&paths.run).len()));
         return Ok(());
     }
-    if !paths.run.exists() && !(purge && paths.cache.exists()) {
+    if !paths.run.exists() && (!purge || !paths.cache.exists()) {
         return Ok(());
     }
     paths.create()?;

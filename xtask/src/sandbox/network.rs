@@ -64,7 +64,10 @@ pub fn restore(runner: &Runner, paths: &Paths) -> Result<()> {
             runner.read(&firewall(paths, "iptables-restore", "remove the engine's rules").arg("--noflush").stdin(undo))?;
         }
         for table in new_and_empty(&before.rules, &rules(runner, paths)?) {
-            runner.read(&firewall(paths, "nft", "remove an empty table").args(["delete", "table", "ip", &table]))?;
+            let delete = firewall(paths, "nft", "remove an empty table").args(["delete", "table", "ip", &table]);
+            if runner.which(&delete.program).is_some() {
+                runner.read(&delete)?;
+            }
         }
         before.absent.iter().for_each(|dir| remove_empty(dir));
         for (name, value) in &before.settings {
@@ -168,8 +171,7 @@ fn undo_table(table: &str, before: &[&str], now: &[&str]) -> String {
 fn new_and_empty(before: &str, now: &str) -> Vec<String> {
     let before = tables(before);
     let bare = |line: &&str| line.starts_with(':') && line.contains(" ACCEPT ");
-    let empty =
-        tables(now).into_iter().filter(|(table, lines)| !before.contains_key(table) && lines.iter().all(|line| bare(&line)));
+    let empty = tables(now).into_iter().filter(|(table, lines)| !before.contains_key(table) && lines.iter().all(bare));
     empty.map(|(table, _)| table.to_owned()).collect()
 }
 

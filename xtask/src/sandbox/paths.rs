@@ -84,7 +84,7 @@ impl Paths {
 
 /// A variable that is set and not empty.
 pub fn var(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    crate::facts::var(name)
 }
 
 pub fn make_dir(dir: &Utf8Path) -> Result<()> {

@@ -32,7 +32,7 @@ pub fn ours(run: &Utf8Path) -> Vec<Process> {
 /// Ends commands of an `up` that was killed; to be called under the lock, when no other `up` can be running.
 pub fn end_strays(run: &Utf8Path) {
     let marked = |pid: &u32| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| is_marked(&environ, STEP, run));
-    for pid in pids().filter(|&pid| pid != std::process::id()).filter(marked) {
+    for pid in pids().filter(|&pid| pid != std::process::id()).filter(marked).filter(|&pid| is_here(pid)) {
         if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
             // Gone in between is what we want.
             let _gone = kill_process(pid, Signal::KILL);
@@ -47,10 +47,9 @@ pub fn named(run: &Utf8Path, name: &str) -> Option<Process> {
 
 /// A `dockerd` in our network that is not ours: a second one beside it would break both networks.
 pub fn foreign_engine(run: &Utf8Path) -> Option<u32> {
-    let network = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     pids()
         .filter(|&pid| program(pid).as_deref() == Some("dockerd"))
-        .filter(|pid| network(&pid.to_string()) == network("self"))
+        .filter(|&pid| is_in_our(pid, "net"))
         .find(|&pid| look(run, pid).is_none())
 }
 
@@ -86,8 +85,18 @@ fn pids() -> impl Iterator<Item = u32> {
 fn look(run: &Utf8Path, pid: u32) -> Option<Process> {
     let dir = Utf8PathBuf::from(format!("/proc/{pid}"));
     let container = fs::read_to_string(dir.join("cgroup")).is_ok_and(|text| in_our_cgroup(&text));
-    let marked = fs::read(dir.join("environ")).is_ok_and(|environ| is_marked(&environ, MARK, run));
+    let marked = fs::read(dir.join("environ")).is_ok_and(|environ| is_marked(&environ, MARK, run)) && is_here(pid);
     (container || marked).then(|| Process { pid, name: program(pid).unwrap_or_default(), container })
+}
+
+/// In our network and process namespaces: a container may have a sandbox of its own, with the same mark.
+fn is_here(pid: u32) -> bool {
+    is_in_our(pid, "net") && is_in_our(pid, "pid")
+}
+
+fn is_in_our(pid: u32, kind: &str) -> bool {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    namespace(&pid.to_string()) == namespace("self")
 }
 
 fn program(pid: u32) -> Option<String> {

@@ -23,7 +23,9 @@ const PORTS: Range<u16> = 5000..5100;
 /// The registry's port; it is started if it is not running well.
 pub fn ensure(runner: &Runner, paths: &Paths) -> Result<u16> {
     let remembered = remembered(paths);
-    let same = |port: u16| std::fs::read_to_string(config(paths)).is_ok_and(|old| old == configuration(paths, port).to_string());
+    let old = std::fs::read_to_string(config(paths)).ok();
+    let old = old.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let same = |port: u16| old == Some(configuration(paths, port));
     if let Some(port) = remembered.filter(|&port| same(port) && answers(paths, port)) {
         return Ok(port);
     }

@@ -7,16 +7,15 @@ use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 use crate::build::outcome::{Ending, Results};
-use crate::build::store::{self, Image, Store};
-use crate::build::{self, health, lock};
+use crate::build::store::{self, Store};
+use crate::build::{self, health, images, lock};
 use crate::context::Context;
 use crate::error::Fault;
-use crate::exec::Runner;
 use crate::parallel;
 use crate::plan::{self, Build, Plan};
 use crate::progress::display::Display;
 use crate::publish::{rebuild, stage};
-use crate::registry::{self, Live};
+use crate::registry::Live;
 use crate::{candidate, docker, receipt, report, template};
 
 #[derive(clap::Args, Debug)]
@@ -93,9 +92,10 @@ fn test(context: &Context, args: &Args, mut plan: Plan) -> Result<()> {
 
     let mut results = build_all(context, &plan, args.fail_fast)?;
     name(context, &plan, &results)?;
-    let runner = &context.runner;
-    candidate::receipts(&context.repo, &plan, &results.builds, &registry, |build| local(runner, build))?;
-    measure(context, &mut results, &mut store)?;
+    let before = receipt::read(&context.repo, &plan)?;
+    let configs = images::look(&context.runner, &plan, &mut results.builds, &mut store, &before)?;
+    let local = |build: &Build| Ok(configs.get(&build.id).cloned().unwrap_or_default());
+    candidate::receipts(&context.repo, &plan, &results.builds, &registry, local)?;
     if results.builds.iter().any(|build| build.result != Ending::Skipped) {
         store.write(&folder)?;
         store::write(&folder, "builds.json", &serde_json::to_string_pretty(&results)?)?;
@@ -152,14 +152,6 @@ fn reuse(plan: &mut Plan, registry: &Live) -> Result<()> {
     Ok(())
 }
 
-/// What the engine says of an image that was only loaded.
-fn local(runner: &Runner, build: &Build) -> Result<Vec<registry::Image>> {
-    let Some(name) = build.test.load.first() else { return Ok(Vec::new()) };
-    let text = runner.read(&docker::inspect_image(name))?;
-    let image = serde_json::from_str(&text).context("cannot understand `docker image inspect`")?;
-    Ok(vec![registry::Image::from_config(&image)])
-}
-
 /// Further local names; bake has given the first. An engine that did not keep what was pushed fetches it.
 fn name(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
     let runner = &context.runner;
@@ -177,27 +169,6 @@ fn name(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
         .filter_map(|build| build.names.split_first())
         .flat_map(|(first, more)| more.iter().map(move |name| docker::tag(first, name)));
     parallel::map(context.jobs, tags.collect(), |cmd| runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(())
-}
-
-/// Fills in the sizes: from the store where the digest is known, else one question to the engine for all.
-fn measure(context: &Context, results: &mut Results, store: &mut Store) -> Result<()> {
-    let mut unknown = Vec::new();
-    for build in &mut results.builds {
-        if let Some(digest) = &build.digest {
-            build.size = store.size(&build.id, digest);
-            unknown.extend(build.names.first().filter(|_| build.size.is_none()).cloned());
-        }
-    }
-    let sizes = if unknown.is_empty() { String::new() } else { context.runner.output(&docker::inspect_images(&unknown))?.stdout };
-    let sizes = docker::images(&sizes);
-    for build in &mut results.builds {
-        let Some((digest, name)) = build.digest.clone().zip(build.names.first()) else { continue };
-        build.size = build.size.or_else(|| sizes.iter().find(|image| image.is_called(name)).map(|image| image.size));
-        if let Some(size) = build.size {
-            store.images.insert(build.id.clone(), Image { key: build.key.clone(), digest, size });
-        }
-    }
     Ok(())
 }
 

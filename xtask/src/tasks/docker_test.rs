@@ -77,7 +77,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
 /// Candidates are tested by the digest that will be published; one that was built elsewhere is fetched.
 fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candidates: &Digests) -> Result<()> {
     let runner = &context.runner;
-    let mut missing = Vec::new();
+    let mut images = Vec::new();
     for cases in cases.iter_mut() {
         let Some(build) = cases.first().map(|case| case.build).filter(|build| build.pushes_candidate()) else { continue };
         let Some(digest) = candidates.get(&build.id) else {
@@ -87,9 +87,14 @@ fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candid
         };
         let image = candidate::by_digest(build, digest);
         cases.iter_mut().for_each(|case| case.container.image.clone_from(&image));
-        missing.extend((!runner.output(&docker::inspect_image(&image))?.ok()).then_some(image));
+        images.push(image);
     }
-    let pulls = missing.iter().map(|image| docker::pull(image)).collect();
+    // One question for all; which ones are missing matters only when some are.
+    if images.is_empty() || runner.output(&docker::inspect_images(&images))?.ok() {
+        return Ok(());
+    }
+    let here = |image: &String| runner.output(&docker::inspect_images(std::slice::from_ref(image))).is_ok_and(|exit| exit.ok());
+    let pulls = images.iter().filter(|image| !here(image)).map(|image| docker::pull(image)).collect();
     parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().try_for_each(|done| done.map(drop))
 }
 

@@ -18,11 +18,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.config()?;
     let generated = generated(&context.repo, config)?;
-    let mode = match (args.check, context.runner.is_dry_run()) {
-        (true, _) => Mode::Check,
-        (false, true) => Mode::DryRun,
-        (false, false) => Mode::Write,
-    };
+    let mode = Mode::of(args.check, &context.runner);
     let changed = generated.apply(&context.repo, mode)?;
     let verb = if mode == Mode::DryRun { "would change" } else { "changed" };
     report::note(&format!("{} generated Dockerfiles, {changed} {verb}", generated.files.len()));

@@ -15,7 +15,10 @@ fn a_missing_file_has_a_hint() {
     let repo = Repo::new(&[]);
     let error = load(repo.path(), Utf8Path::new("docker/images.toml"), &Env::new()).unwrap_err();
     assert_eq!(exit_code(&error), Code::Usage);
-    assert_eq!(render(&error), "error: cannot load docker/images.toml: it does not exist\nhint: run `cargo xtask init`");
+    assert_eq!(
+        render(&error),
+        "error: cannot load docker/images.toml: it does not exist\nhint: write it: `[image.web]` and a Dockerfile are enough; or name another with --config"
+    );
 }
 
 #[test]
@@ -37,7 +40,7 @@ fn the_version_file_holds_one_version() {
         assert_eq!(faults("version-file = 'VERSION'\n[image.a]\n", &files), expected, "{text:?}");
     }
     let said = faults("version-file = 'VERSION'\n[image.a]\n", &[("VERSION", "latest\n"), ("Dockerfile", "")]);
-    assert!(said.starts_with("VERSION:1: \"latest\" is not a version"), "{said}");
+    assert!(said.starts_with("VERSION:1: `latest` is not a version"), "{said}");
     let said = faults("version-file = 'VERSION'\n[image.a]\n", &[("VERSION", "1.0.0+b\n"), ("Dockerfile", "")]);
     assert!(said.starts_with("VERSION:1: ") && said.contains("1.0.0+b"), "{said}");
     let missing = "docker/images.toml:1: version-file: file `VERSION` does not exist";
