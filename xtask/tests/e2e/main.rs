@@ -5,4 +5,5 @@ mod clone;
 mod matrix;
 mod proxy;
 mod publish;
+mod replace;
 mod sandbox;

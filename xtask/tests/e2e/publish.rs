@@ -9,7 +9,7 @@ use crate::proxy::{Action, Proxy, Request};
 
 const IDS: [&str; 3] = ["tiny-a", "tiny-b", "tiny-c"];
 
-const IMAGES: &str = r#"
+pub const IMAGES: &str = r#"
 schema = 1
 registry = "ghcr.io"
 namespace = "NAMESPACE"
@@ -26,15 +26,15 @@ tags = ["{version}"]
 "#;
 
 /// A repository of three small images, in a namespace of its own behind a proxy of its own.
-struct Tiny {
+pub struct Tiny {
     folder: tempfile::TempDir,
-    namespace: String,
+    pub namespace: String,
     proxy: Proxy,
     upstream: String,
 }
 
 impl Tiny {
-    fn new() -> Tiny {
+    pub fn new() -> Tiny {
         let sandbox =
             |task: &str| -> Ran { Command::new(env!("CARGO_BIN_EXE_xtask")).args(["sandbox", task]).output().unwrap().into() };
         sandbox("up").expect(0);
@@ -53,17 +53,17 @@ impl Tiny {
         tiny
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub fn write(&self, path: &str, text: &str) {
         let path = self.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    fn git(&self, args: &[&str]) {
+    pub fn git(&self, args: &[&str]) {
         let name = ["-c", "user.name=test", "-c", "user.email=test@example.com"];
         let done = Command::new("git").args(name).args(args).current_dir(self.path()).output().unwrap();
         assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -76,13 +76,13 @@ impl Tiny {
         self.run(&["docker-test"], version).expect(0);
     }
 
-    fn version(&self, version: &str) {
+    pub fn version(&self, version: &str) {
         self.write("VERSION", version);
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "-m", version]);
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(args).args(["--registry", &self.proxy.registry()]).current_dir(self.path()).stdin(Stdio::null());
         for name in ["GITHUB_ACTIONS", "GITHUB_EVENT_NAME", "GITHUB_STEP_SUMMARY", "GITHUB_RUN_ID"] {
@@ -91,7 +91,7 @@ impl Tiny {
         command
     }
 
-    fn run(&self, args: &[&str], version: &str) -> Ran {
+    pub fn run(&self, args: &[&str], version: &str) -> Ran {
         self.command(args).args(["--event", &format!("tag:{version}")]).output().unwrap().into()
     }
 
@@ -122,17 +122,17 @@ impl Tiny {
         ran
     }
 
-    fn crane(&self, args: &[&str]) -> Option<String> {
+    pub fn crane(&self, args: &[&str]) -> Option<String> {
         let env = format!("eval \"$({} sandbox env 2>/dev/null)\"; crane \"$@\"", env!("CARGO_BIN_EXE_xtask"));
         let ran: Ran = Command::new("sh").args(["-c", &env, "sh"]).args(args).current_dir(self.path()).output().unwrap().into();
         (ran.code == Some(0)).then(|| ran.stdout.trim().to_owned())
     }
 
-    fn name(&self, id: &str, tag: &str) -> String {
+    pub fn name(&self, id: &str, tag: &str) -> String {
         format!("{}/{}/{id}:{tag}", self.upstream, self.namespace)
     }
 
-    fn digest(&self, id: &str, tag: &str) -> Option<String> {
+    pub fn digest(&self, id: &str, tag: &str) -> Option<String> {
         self.crane(&["digest", &self.name(id, tag)])
     }
 
