@@ -33,12 +33,13 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(global: Global) -> Result<Context> {
+    /// `anywhere`: the task needs no repository and takes the current folder for one.
+    pub fn new(global: Global, anywhere: bool) -> Result<Context> {
         let runner = Runner::new(global.dry_run, global.verbose);
         runner.catch_signals()?;
         let repo = match &global.repo {
             Some(repo) => repo.canonicalize_utf8().with_context(|| Fault::usage(format!("cannot find the repository {repo}")))?,
-            None => find_repo(&global.config)?,
+            None => find_repo(&global.config).or_else(|error| if anywhere { here() } else { Err(error) })?,
         };
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let jobs = global.jobs.map_or_else(processors, usize::from);
@@ -238,9 +239,13 @@ fn load(file: &Utf8Path) -> Result<Plan> {
     Ok(plan)
 }
 
+fn here() -> Result<Utf8PathBuf> {
+    Utf8Path::new(".").canonicalize_utf8().context("cannot tell the current folder")
+}
+
 /// The nearest folder upwards that has the configuration, else the one around `.git`.
 fn find_repo(config: &Utf8Path) -> Result<Utf8PathBuf> {
-    let here = Utf8Path::new(".").canonicalize_utf8().context("cannot tell the current folder")?;
+    let here = here()?;
     let has = |name: &str| here.ancestors().find(|folder| folder.join(name).exists()).map(Utf8Path::to_owned);
     has(config.as_str()).or_else(|| has(".git")).ok_or_else(|| {
         let fault = Fault::usage(format!("there is no {config} in {here} or above"));

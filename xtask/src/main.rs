@@ -55,7 +55,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let context = &mut Context::new(cli.global)?;
+    let anywhere = matches!(cli.task, Task::Sandbox(_) | Task::Schema(_) | Task::Completions(_) | Task::Doctor(_));
+    let context = &mut Context::new(cli.global, anywhere)?;
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
         Task::StaticChecks(args) => tasks::static_checks::run(context, args),
