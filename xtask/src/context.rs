@@ -7,11 +7,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cli::Global;
 use crate::config::condition::Condition;
-use crate::config::{self, Config, Env};
+use crate::config::{self, Config, Env, EventKey};
 use crate::engine::{self, Engine};
 use crate::error::Fault;
+use crate::event::Event;
 use crate::exec::Runner;
 use crate::plan::{self, Plan};
+use crate::worktree::{self, WorkTree};
 use crate::{credentials, event, facts, report, template};
 
 /// Made once by `main`; configuration and engine are looked up when a task first asks.
@@ -26,6 +28,8 @@ pub struct Context {
     engine: Option<Engine>,
     config: OnceCell<Config>,
     plan: OnceCell<Plan>,
+    /// Commit → its work tree, where a run builds another source than that of the checkout.
+    source: OnceCell<(String, WorkTree)>,
 }
 
 impl Context {
@@ -49,6 +53,7 @@ impl Context {
             engine: None,
             config: OnceCell::new(),
             plan: OnceCell::new(),
+            source: OnceCell::new(),
         })
     }
 
@@ -103,12 +108,17 @@ impl Context {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
-        let mut config = config::load(&self.repo, &self.global.config, &self.env)?;
+        let config = self.config_of(&self.repo)?;
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    fn config_of(&self, root: &Utf8Path) -> Result<Config> {
+        let mut config = config::load(root, &self.global.config, &self.env)?;
         if let Some(registry) = self.registry() {
             config.registry = registry.to_owned();
             config.registry_unset = None;
         }
-        Ok(self.config.get_or_init(|| config))
+        Ok(config)
     }
 
     /// What `--only` says.
@@ -146,7 +156,10 @@ impl Context {
             Some(file) => plan::narrow(load(file)?, &only, self.config()?)?,
             None => {
                 let recorded = self.recorded()?;
-                plan::plan(self.config()?, &recorded.event, &self.facts(&recorded)?, &only)?
+                match self.released_source(&recorded)? {
+                    Some(root) => self.plan_of(root, &recorded, &only)?,
+                    None => plan::plan(self.config()?, &recorded.event, &self.facts(&recorded)?, &only)?,
+                }
             }
         };
         for warning in &plan.warnings {
@@ -154,6 +167,52 @@ impl Context {
         }
         self.refuse_foreign(&plan)?;
         Ok(self.plan.get_or_init(|| plan).clone())
+    }
+
+    /// The same plan for the source of a released version.
+    fn plan_of(&self, root: &Utf8Path, recorded: &event::Recorded, only: &[Condition]) -> Result<Plan> {
+        let config = self.config_of(root)?;
+        let rendered = template::render_all(root, &config)?;
+        let facts = facts::gather(&self.runner, root, &config, recorded, &self.env, &rendered)?;
+        plan::plan(&config, &recorded.event, &facts, only)
+    }
+
+    /// A run that replaces a released version builds the source of its git tag, never whatever the branch is now.
+    fn released_source(&self, recorded: &event::Recorded) -> Result<Option<&Utf8Path>> {
+        let config = self.config()?;
+        let key = match &recorded.event {
+            Event::Schedule { .. } => EventKey::Schedule,
+            Event::Manual { branch, .. } if branch.is_none() || *branch == recorded.default_branch => EventKey::Manual,
+            _ => return Ok(None),
+        };
+        let replaces = |build: &config::Build| build.on.iter().any(|policy| policy.event == key && policy.replace);
+        let Some(file) = config.version_file.as_ref().filter(|_| config.builds.iter().any(replaces)) else { return Ok(None) };
+        match worktree::commit(&self.runner, &self.repo, &format!("refs/tags/{}", file.version.text))? {
+            Some(commit) => {
+                report::note(&format!("{} is released: its own source is built, commit {}", file.version.text, &commit[..7]));
+                self.root_of(&commit).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Where the source of a plan is: the checkout, or a work tree of the plan's commit.
+    pub fn root(&self, plan: &Plan) -> Result<&Utf8Path> {
+        match (&plan.event, &plan.commit) {
+            (Event::Schedule { .. } | Event::Manual { .. }, Some(commit)) => self.root_of(commit),
+            _ => Ok(&self.repo),
+        }
+    }
+
+    fn root_of(&self, commit: &str) -> Result<&Utf8Path> {
+        if let Some((_, tree)) = self.source.get().filter(|(have, _)| have == commit) {
+            return Ok(tree.path());
+        }
+        if worktree::commit(&self.runner, &self.repo, "HEAD")?.is_none_or(|head| head == commit) {
+            return Ok(&self.repo);
+        }
+        let tree = WorkTree::new(&self.runner, &self.repo, commit)?;
+        Ok(self.source.get_or_init(|| (commit.to_owned(), tree)).1.path())
     }
 
     /// With the sandbox nothing of another registry may be written, but for one on this machine that was asked for.

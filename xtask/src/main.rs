@@ -34,6 +34,7 @@ mod sandbox;
 mod tasks;
 mod template;
 mod version;
+mod worktree;
 
 use std::process::ExitCode;
 

@@ -111,7 +111,7 @@ mod tests {
         memory.images.lock().unwrap().insert(d(1), image("A=2"));
         let error = compare(&again, &outcomes, &receipts, &memory.view()).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
-        assert!(error.to_string().contains(r#"a: Env: tested ["A=1"], now ["A=2"]"#), "{error}");
+        assert!(error.to_string().contains(r#"a: Env: tested "A=1", now "A=2""#), "{error}");
         assert_eq!(memory.get("r/a:tested-k-t"), None);
         memory.images.lock().unwrap().insert(d(1), image("A=1"));
         compare(&again, &outcomes, &receipts, &memory.view()).unwrap();

@@ -83,13 +83,30 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// `field: expected …, found …`, a line each; empty when the two are the same.
-pub fn difference(expected: &Fields, found: &Fields) -> Vec<String> {
-    let names: std::collections::BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
-    let show = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
-    let differs = |name: &&&String| expected.get(**name) != found.get(**name);
-    let line = |name: &String| format!("{name}: tested {}, now {}", show(expected.get(name)), show(found.get(name)));
-    names.iter().filter(differs).map(|name| line(name)).collect()
+/// `field: tested …, now …`, a line each; empty when the two are the same. Of lists only what differs.
+pub fn difference(tested: &Fields, now: &Fields) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> = tested.keys().chain(now.keys()).collect();
+    let line = |name: &String| {
+        let (old, new) = (tested.get(name), now.get(name));
+        format!("{name}: tested {}, now {}", show(old, new), show(new, old))
+    };
+    names.into_iter().filter(|name| tested.get(*name) != now.get(*name)).map(line).collect()
+}
+
+fn show(value: Option<&Value>, other: Option<&Value>) -> String {
+    match (value, other) {
+        (Some(Value::Array(items)), Some(Value::Array(others))) => {
+            let differing: Vec<&Value> = items.iter().filter(|item| !others.contains(item)).collect();
+            let same = differing.is_empty() && !items.is_empty();
+            serde_json::to_string(if same { &items[..] } else { return join(&differing) }).unwrap_or_default()
+        }
+        (Some(value), _) => value.to_string(),
+        (None, _) => "nothing".into(),
+    }
+}
+
+fn join(items: &[&Value]) -> String {
+    if items.is_empty() { "nothing".into() } else { items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") }
 }
 
 #[cfg(test)]
@@ -122,6 +139,6 @@ mod tests {
             Image { labels, config: Fields::from([("Env".into(), json!([env]))]), ..Image::default() }.fields()
         };
         let lines = difference(&image("A=1", Some("x")), &image("A=2", None));
-        assert_eq!(lines, [r#"Env: tested ["A=1"], now ["A=2"]"#, r#"label l: tested "x", now nothing"#]);
+        assert_eq!(lines, [r#"Env: tested "A=1", now "A=2""#, r#"label l: tested "x", now nothing"#]);
     }
 }

@@ -37,7 +37,7 @@ const WORDS: [(Said, &[&str]); 5] = [
             "503 Service",
             "504 Gateway",
             "UNAVAILABLE",
-            "UNKNOWN: unknown error",
+            ": UNKNOWN: ",
             "connection refused",
             "connection reset",
             "broken pipe",
@@ -90,6 +90,7 @@ mod tests {
             ("Error: GET http://r/v2/: unexpected status code 429 Too Many Requests: slow down", Said::Transient),
             ("Error: Get \"http://r/v2/\": dial tcp 127.0.0.1:1: connect: connection refused", Said::Transient),
             ("Error: Get \"http://r/v2/\": EOF", Said::Transient),
+            ("Error: PUT http://r/v2/a/manifests/b: UNKNOWN: unknown error; map[DriverName:filesystem]", Said::Transient),
             ("Error: no child with platform linux/amd64 in index r/a:b", Said::Other),
         ] {
             assert_eq!(said(text), meaning, "{text}");

@@ -80,7 +80,9 @@ fn push(context: &Context, plan: &Plan) -> Result<()> {
 }
 
 fn test(context: &Context, args: &Args, mut plan: Plan) -> Result<()> {
-    dockerfiles_are_current(context, &plan)?;
+    if context.root(&plan)? == context.repo {
+        dockerfiles_are_current(context, &plan)?;
+    }
     let folder = context.repo.join(build::FOLDER);
     let registry = Live::new(&context.runner);
     reuse(&mut plan, &registry)?;
@@ -126,7 +128,7 @@ fn build_all(context: &Context, plan: &Plan, fail_fast: bool) -> Result<Results>
     let display = Display::new(plan.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());
     let job = build::Job {
         runner: &context.runner,
-        repo: &context.repo,
+        repo: context.root(plan)?,
         builder: context.builder(),
         plan,
         display: &display,

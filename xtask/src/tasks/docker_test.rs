@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use crate::build::{self, health, lock, store};
@@ -46,6 +46,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     }
     cases.retain(|cases| cases.first().is_some_and(|case| !before.contains_key(&case.build.id)));
     by_digest(context, &plan, &mut cases, &candidates)?;
+    mount_from(context.root(&plan)?, &context.repo, &mut cases);
     for build in plan.builds.iter().filter(|build| build.tests.is_empty()) {
         report::note(&format!("{}: no tests", build.id));
     }
@@ -96,6 +97,15 @@ fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candid
     let here = |image: &String| runner.output(&docker::inspect_images(std::slice::from_ref(image))).is_ok_and(|exit| exit.ok());
     let pulls = images.iter().filter(|image| !here(image)).map(|image| docker::pull(image)).collect();
     parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().try_for_each(|done| done.map(drop))
+}
+
+/// The tests of a released version are those of its own source.
+fn mount_from(root: &Utf8Path, repo: &Utf8Path, cases: &mut [Vec<Case<'_>>]) {
+    for (source, _) in cases.iter_mut().flatten().flat_map(|case| &mut case.container.mounts) {
+        if let Ok(path) = Utf8Path::new(source).strip_prefix(repo) {
+            *source = root.join(path).into_string();
+        }
+    }
 }
 
 /// The candidates whose tests all passed now, and those that have none.

@@ -3,4 +3,7 @@
 
 mod clone;
 mod matrix;
+mod proxy;
+mod publish;
+mod replace;
 mod sandbox;

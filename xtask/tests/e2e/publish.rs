@@ -1,0 +1,396 @@
+//! Publishing against a real registry: promotion, release, undo, and what happens when anything fails on the way.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::clone::Ran;
+use crate::proxy::{Action, Proxy, Request};
+
+const IDS: [&str; 3] = ["tiny-a", "tiny-b", "tiny-c"];
+
+pub const IMAGES: &str = r#"
+schema = 1
+registry = "ghcr.io"
+namespace = "NAMESPACE"
+version-file = "VERSION"
+[axes]
+n = ["a", "b", "c"]
+[image.tiny]
+variant = "{n}"
+args = { N = "{n}" }
+[on.tag]
+tags = ["{version}", "latest"]
+[on.manual]
+tags = ["{version}"]
+"#;
+
+/// A repository of three small images, in a namespace of its own behind a proxy of its own.
+pub struct Tiny {
+    folder: tempfile::TempDir,
+    pub namespace: String,
+    proxy: Proxy,
+    upstream: String,
+}
+
+impl Tiny {
+    pub fn new() -> Tiny {
+        let sandbox =
+            |task: &str| -> Ran { Command::new(env!("CARGO_BIN_EXE_xtask")).args(["sandbox", task]).output().unwrap().into() };
+        sandbox("up").expect(0);
+        let env = sandbox("env").expect(0).stdout;
+        let upstream =
+            env.lines().find_map(|line| line.split_once("SLIPWAY_REGISTRY=")).map(|(_, value)| value.trim_matches(['\'', '"']));
+        let upstream = upstream.expect("SLIPWAY_REGISTRY").to_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let unique = folder.path().file_name().unwrap().to_string_lossy().to_lowercase();
+        let namespace = format!("e2e/{}", unique.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()));
+        let tiny = Tiny { folder, namespace, proxy: Proxy::new(&upstream), upstream };
+        tiny.write("docker/images.toml", &IMAGES.replace("NAMESPACE", &tiny.namespace));
+        tiny.write("Dockerfile", "FROM debian:bookworm-slim\nARG N\nENV SETTING=1\nRUN echo $N > /n\n");
+        tiny.write(".gitignore", "/target\n");
+        tiny.git(&["init", "--quiet", "--initial-branch=main"]);
+        tiny
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub fn git(&self, args: &[&str]) {
+        let name = ["-c", "user.name=test", "-c", "user.email=test@example.com"];
+        let done = Command::new("git").args(name).args(args).current_dir(self.path()).output().unwrap();
+        assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Commits everything as this version, builds and tests it.
+    fn tested(&self, version: &str) {
+        self.version(version);
+        self.run(&["ci-build", "--mode", "test"], version).expect(0);
+        self.run(&["docker-test"], version).expect(0);
+    }
+
+    pub fn version(&self, version: &str) {
+        self.write("VERSION", version);
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "-m", version]);
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(args).args(["--registry", &self.proxy.registry()]).current_dir(self.path()).stdin(Stdio::null());
+        for name in ["GITHUB_ACTIONS", "GITHUB_EVENT_NAME", "GITHUB_STEP_SUMMARY", "GITHUB_RUN_ID"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    pub fn run(&self, args: &[&str], version: &str) -> Ran {
+        self.command(args).args(["--event", &format!("tag:{version}")]).output().unwrap().into()
+    }
+
+    fn push(&self, version: &str) -> Ran {
+        self.run(&["ci-build", "--mode", "push"], version)
+    }
+
+    fn release(&self, version: &str) -> Ran {
+        self.run(&["release"], version)
+    }
+
+    /// Starts a run that the proxy may kill, and waits for its end.
+    fn killed(&self, args: &[&str], version: &str) {
+        let mut command = self.command(args);
+        command.args(["--event", &format!("tag:{version}")]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        self.proxy.victim(child.id());
+        child.wait().unwrap();
+        // What the registry was given before may still be on its way.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+
+    fn undo(&self) -> Ran {
+        let journals = std::fs::read_dir(self.path().join("target/slipway")).unwrap().flatten().map(|entry| entry.path());
+        let journal = journals.filter(|path| path.to_string_lossy().contains("/journal-")).max().expect("a journal");
+        let ran = self.command(&["release", "--undo", journal.to_str().unwrap()]).output().unwrap().into();
+        std::fs::remove_file(journal).unwrap();
+        ran
+    }
+
+    pub fn crane(&self, args: &[&str]) -> Option<String> {
+        let env = format!("eval \"$({} sandbox env 2>/dev/null)\"; crane \"$@\"", env!("CARGO_BIN_EXE_xtask"));
+        let ran: Ran = Command::new("sh").args(["-c", &env, "sh"]).args(args).current_dir(self.path()).output().unwrap().into();
+        (ran.code == Some(0)).then(|| ran.stdout.trim().to_owned())
+    }
+
+    pub fn name(&self, id: &str, tag: &str) -> String {
+        format!("{}/{}/{id}:{tag}", self.upstream, self.namespace)
+    }
+
+    pub fn digest(&self, id: &str, tag: &str) -> Option<String> {
+        self.crane(&["digest", &self.name(id, tag)])
+    }
+
+    /// Every published tag (not candidates, marks of tests) of every image.
+    fn state(&self) -> BTreeMap<String, String> {
+        let mut state = BTreeMap::new();
+        for id in IDS {
+            let tags = self.crane(&["ls", &format!("{}/{}/{id}", self.upstream, self.namespace)]).unwrap_or_default();
+            for tag in tags.lines().filter(|tag| !tag.starts_with("candidate-") && !tag.starts_with("tested-")) {
+                state.insert(format!("{id}:{tag}"), self.digest(id, tag).unwrap_or_default());
+            }
+        }
+        state
+    }
+}
+
+fn uploads(log: &[Request]) -> usize {
+    log.iter().filter(|request| request.changes() && request.path.contains("/blobs/")).map(|request| request.bytes).sum()
+}
+
+#[test]
+fn what_was_tested_is_published_without_a_layer_and_a_second_run_writes_nothing() {
+    let tiny = Tiny::new();
+    tiny.tested("v0.1.0");
+    tiny.proxy.pass();
+    tiny.push("v0.1.0").expect(0);
+    tiny.release("v0.1.0").expect(0);
+    assert_eq!(uploads(&tiny.proxy.log()), 0);
+    for id in IDS {
+        let receipt =
+            std::fs::read_to_string(tiny.path().join(format!("target/slipway/receipts/digest-{}.txt", &id[5..]))).unwrap();
+        let tested = Some(receipt.trim().to_owned());
+        assert_eq!((tiny.digest(id, "v0.1.0"), tiny.digest(id, "latest")), (tested.clone(), tested), "{id}");
+    }
+    tiny.proxy.pass();
+    let again = tiny.run(&["ci"], "v0.1.0").expect(0);
+    assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
+    assert!(tiny.proxy.log().iter().all(|request| !request.changes()), "{:?}", tiny.proxy.log());
+}
+
+#[test]
+fn versions_move_forward_only_and_back_on_purpose() {
+    let tiny = Tiny::new();
+    for version in ["v0.2.0", "v0.1.0", "v0.3.0-rc.1"] {
+        tiny.tested(version);
+        tiny.push(version).expect(0);
+        tiny.release(version).expect(0);
+        assert!(tiny.digest("tiny-a", version).is_some());
+        assert_eq!(tiny.digest("tiny-a", "latest"), tiny.digest("tiny-a", "v0.2.0"), "after {version}");
+    }
+    tiny.command(&["release", "--to", "v0.1.0"]).output().map(Ran::from).unwrap().expect(0);
+    assert_eq!(tiny.digest("tiny-c", "latest"), tiny.digest("tiny-c", "v0.1.0"));
+    let missing: Ran = tiny.command(&["release", "--to", "v9.0.0"]).output().unwrap().into();
+    assert!(missing.expect(4).stderr.contains("is not published"));
+}
+
+#[test]
+fn one_failing_test_publishes_nothing() {
+    let tiny = Tiny::new();
+    let tests = "[image.tiny.test]\nrun = \"grep -q {n} /n\"\n[image.tiny.when.\"n=b\".test]\nrun = \"grep -q nothing /n\"\n";
+    tiny.write("docker/images.toml", &format!("{}{tests}", IMAGES.replace("NAMESPACE", &tiny.namespace)));
+    tiny.version("v0.1.0");
+    tiny.run(&["ci"], "v0.1.0").expect(1);
+    assert_eq!(tiny.state(), BTreeMap::new());
+    let refused = tiny.push("v0.1.0").expect(4);
+    assert!(refused.stderr.contains("tiny-b: its candidate") && !refused.stderr.contains("tiny-a"), "{}", refused.stderr);
+    tiny.release("v0.1.0").expect(4);
+    assert_eq!(tiny.state(), BTreeMap::new());
+}
+
+#[test]
+fn pull_requests_write_nothing_and_a_part_is_never_published() {
+    let tiny = Tiny::new();
+    tiny.version("v0.1.0");
+    tiny.proxy.pass();
+    for event in ["pr:12", "pr:12:fork"] {
+        tiny.command(&["ci", "--event", event]).output().map(Ran::from).unwrap().expect(0);
+    }
+    assert!(tiny.proxy.log().iter().all(|request| !request.changes()), "{:?}", tiny.proxy.log());
+    tiny.tested("v0.1.0");
+    tiny.run(&["ci-build", "--mode", "push", "--only", "n=a"], "v0.1.0").expect(4);
+    tiny.write("Dockerfile", "FROM debian:bookworm-slim\nRUN echo dirty > /n\n");
+    let dirty = tiny.push("v0.1.0").expect(0);
+    assert!(dirty.stderr.contains("nothing to publish"), "{}", dirty.stderr);
+    assert_eq!(tiny.state(), BTreeMap::new());
+}
+
+#[test]
+fn an_overwritten_candidate_and_a_foreign_version_tag_are_refused() {
+    let tiny = Tiny::new();
+    tiny.tested("v0.1.0");
+    let tags = tiny.crane(&["ls", &format!("{}/{}/tiny-b", tiny.upstream, tiny.namespace)]).unwrap();
+    let candidate = tags.lines().find(|tag| tag.starts_with("candidate-")).unwrap();
+    let (good, name) = (tiny.digest("tiny-b", candidate).unwrap(), tiny.name("tiny-b", candidate));
+    tiny.crane(&["mutate", "--label", "evil=1", "--tag", &name, &name]).unwrap();
+    let refused = tiny.push("v0.1.0").expect(4);
+    assert!(refused.stderr.contains(&format!("tiny-b: digest: tested {good}, now ")), "{}", refused.stderr);
+    tiny.crane(&["tag", &format!("{}@{good}", name.rsplit_once(':').unwrap().0), candidate]).unwrap();
+    let foreign = tiny.name("tiny-c", "v0.1.0");
+    tiny.crane(&["copy", &format!("{}/library/debian:bookworm-slim", tiny.upstream), &foreign]).unwrap();
+    let refused = tiny.push("v0.1.0").expect(4);
+    assert!(refused.stderr.contains("was not made by this pipeline"), "{}", refused.stderr);
+    assert_eq!(tiny.state().len(), 1, "nothing was published");
+}
+
+/// (what the proxy does to every write of tiny-b, exit code, words of the error)
+type Fault = (&'static str, fn(&Request) -> Action, i32, &'static str);
+
+const FAULTS: [Fault; 6] = [
+    ("500", |_| Action::Status(500), 1, "did not answer"),
+    ("429", |_| Action::Status(429), 1, "did not answer"),
+    ("reset", |_| Action::Reset, 1, "did not answer"),
+    ("read-only", |_| Action::Status(405), 1, "does not support"),
+    ("denied", |_| Action::Status(403), 3, "denied"),
+    ("full", |_| Action::Status(507), 1, "did not answer"),
+];
+
+#[test]
+fn a_registry_that_fails_leaves_everything_as_it_was() {
+    let tiny = Tiny::new();
+    tiny.tested("v0.1.0");
+    tiny.push("v0.1.0").expect(0);
+    tiny.release("v0.1.0").expect(0);
+    tiny.tested("v0.2.0");
+    let before = tiny.state();
+    for stage in [&["ci-build", "--mode", "push"][..], &["release"]] {
+        let before = if stage == ["release"] {
+            tiny.push("v0.2.0").expect(0);
+            tiny.state()
+        } else {
+            before.clone()
+        };
+        // Half of them for each stage: the tool's own patience makes each take its time.
+        for (name, fault, code, words) in FAULTS.into_iter().skip(stage.len() % 3).step_by(2) {
+            tiny.proxy.rule(move |request| match request.is_put() && request.path.contains("tiny-b") {
+                true => fault(request),
+                false => Action::Pass,
+            });
+            let failed = tiny.run(stage, "v0.2.0").expect(code);
+            assert!(failed.stderr.contains(words), "{stage:?} {name}: {}", failed.stderr);
+            assert_eq!(tiny.state(), before, "{stage:?} {name}: {}", failed.stderr);
+        }
+        // What goes wrong once, or arrives although nobody said so, is no failure at all.
+        tiny.proxy.rule(|request| match request.puts {
+            0 if request.is_put() => Action::PassThenReset,
+            2 if request.is_put() => Action::Status(429),
+            _ => Action::Pass,
+        });
+        tiny.run(stage, "v0.2.0").expect(0);
+    }
+    assert_eq!(tiny.digest("tiny-b", "latest"), tiny.digest("tiny-b", "v0.2.0"));
+}
+
+#[test]
+fn killed_before_and_after_every_write_the_next_run_completes_and_undo_goes_back() {
+    let tiny = Tiny::new();
+    tiny.tested("v0.1.0");
+    tiny.push("v0.1.0").expect(0);
+    tiny.release("v0.1.0").expect(0);
+    std::fs::remove_dir_all(tiny.path().join("target/slipway")).unwrap();
+    let before = tiny.state();
+    tiny.tested("v0.2.0");
+    tiny.push("v0.2.0").expect(0);
+    tiny.release("v0.2.0").expect(0);
+    let complete = tiny.state();
+    assert_eq!(complete.len(), before.len() + 2 * IDS.len(), "a version tag and a mark each");
+    tiny.undo().expect(0);
+    assert_eq!(tiny.state(), before);
+    // Three version tags; three moving tags and three marks.
+    for (stage, writes) in [(&["ci-build", "--mode", "push"][..], 3), (&["release"], 6)] {
+        for (at, after) in (0..writes).flat_map(|at| [(at, false), (at, true)]) {
+            tiny.proxy.pass();
+            if stage == ["release"] {
+                tiny.push("v0.2.0").expect(0);
+            }
+            tiny.proxy.rule(move |request| match (request.is_put() && request.puts == at, after) {
+                (false, _) => Action::Pass,
+                (true, false) => Action::KillBefore,
+                (true, true) => Action::KillAfter,
+            });
+            tiny.killed(stage, "v0.2.0");
+            tiny.proxy.pass();
+            if (at + usize::from(after)) % 2 == 0 {
+                tiny.push("v0.2.0").expect(0);
+                tiny.release("v0.2.0").expect(0);
+                assert_eq!(tiny.state(), complete, "{stage:?} write {at}, after: {after}");
+            }
+            tiny.undo().expect(0);
+            assert_eq!(tiny.state(), before, "{stage:?} write {at}, after: {after}, undone");
+        }
+    }
+}
+
+#[test]
+fn somebody_else_who_moves_a_tag_is_not_overwritten() {
+    let tiny = Tiny::new();
+    tiny.tested("v0.1.0");
+    tiny.push("v0.1.0").expect(0);
+    tiny.release("v0.1.0").expect(0);
+    tiny.tested("v0.2.0");
+    tiny.push("v0.2.0").expect(0);
+    let before = tiny.state();
+    // As soon as the first tag is written, somebody moves the last one.
+    let (source, target) = (format!("{}/library/debian:bookworm-slim", tiny.upstream), tiny.name("tiny-c", "latest"));
+    let program = env!("CARGO_BIN_EXE_xtask");
+    tiny.proxy.rule(move |request| {
+        if request.is_put() && request.puts == 0 {
+            let script = format!("eval \"$({program} sandbox env 2>/dev/null)\"; crane copy {source} {target}");
+            Command::new("sh").args(["-c", &script]).output().unwrap();
+        }
+        Action::Pass
+    });
+    let refused = tiny.release("v0.2.0");
+    let after = tiny.state();
+    // There is no compare-and-swap: if its last read came before, ours is on top; else it stops and goes back.
+    if refused.code == Some(4) {
+        assert_ne!(after["tiny-c:latest"], before["tiny-c:latest"], "theirs stays");
+        assert_eq!(after["tiny-a:latest"], before["tiny-a:latest"], "ours went back");
+    } else {
+        assert_eq!(refused.expect(0).code, Some(0));
+    }
+}
+
+#[test]
+fn the_password_is_nowhere() {
+    const PASSWORD: &str = "correct-horse-battery-staple";
+    let tiny = Tiny::new();
+    tiny.version("v0.1.0");
+    tiny.proxy.rule(|request| {
+        // base64 of user:correct-horse-battery-staple
+        let good = request.authorization.as_deref() == Some("Basic dXNlcjpjb3JyZWN0LWhvcnNlLWJhdHRlcnktc3RhcGxl");
+        if good { Action::Pass } else { Action::Status(401) }
+    });
+    let login = |password: &str, args: &[&str]| -> Ran {
+        let mut command = tiny.command(&["login", "--verbose"]);
+        command.args(args).env("DOCKER_USERNAME", "user").env("DOCKER_PASSWORD", password).output().unwrap().into()
+    };
+    let docker = tiny.path().join("target/slipway/docker");
+    let mut said = Vec::new();
+    said.push(login("wrong-password", &[]).expect(3));
+    assert!(!docker.exists(), "nothing is left of a login that failed");
+    said.push(login(PASSWORD, &["--dry-run"]).expect(0));
+    said.push(tiny.command(&["login"]).env_remove("DOCKER_USERNAME").output().map(Ran::from).unwrap().expect(3));
+    said.push(login(PASSWORD, &[]).expect(0));
+    said.push(tiny.run(&["plan", "--json", "--verbose"], "v0.1.0").expect(0));
+    said.push(tiny.run(&["ci-build", "--mode", "test", "--verbose"], "v0.1.0").expect(0));
+    said.push(tiny.run(&["docker-test", "--verbose"], "v0.1.0").expect(0));
+    said.push(tiny.run(&["ci", "--verbose"], "v0.1.0").expect(0));
+    said.push(tiny.command(&["logout"]).output().map(Ran::from).unwrap().expect(0));
+    assert!(!docker.exists());
+    for ran in &said {
+        for secret in [PASSWORD, "wrong-password", "dXNlcjpjb3JyZWN0"] {
+            assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "{}{}", ran.stdout, ran.stderr);
+        }
+    }
+    let found =
+        Command::new("grep").args(["-r", "-l", "-e", PASSWORD, "-e", "dXNlcjpjb3JyZWN0", "."]).current_dir(tiny.path()).output();
+    assert_eq!(String::from_utf8(found.unwrap().stdout).unwrap(), "");
+    let after = tiny.release("v0.1.0").expect(3);
+    assert!(after.stderr.contains("run `cargo xtask login`"), "{}", after.stderr);
+}
