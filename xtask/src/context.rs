@@ -37,6 +37,10 @@ impl Context {
     pub fn new(global: Global, anywhere: bool) -> Result<Context> {
         let runner = Runner::new(global.dry_run, global.verbose);
         runner.catch_signals()?;
+        if let Some(registry) = global.registry.as_ref().filter(|name| name.is_empty() || !name.chars().all(is_host)) {
+            let fault = Fault::usage(format!("--registry is \"{}\", which is no host", registry.escape_debug()));
+            return Err(fault.hint("write it like ghcr.io or localhost:5000").into());
+        }
         let repo = match &global.repo {
             Some(repo) => repo.canonicalize_utf8().with_context(|| Fault::usage(format!("cannot find the repository {repo}")))?,
             None => find_repo(&global.config).or_else(|error| if anywhere { here() } else { Err(error) })?,
@@ -223,7 +227,9 @@ impl Context {
         match plan.builds.iter().find(|build| !build.repository.starts_with(&format!("{registry}/"))) {
             Some(build) => {
                 let message = format!("the plan writes to {}, and the sandbox may only write to {registry}", build.repository);
-                Err(Fault::refused(message).hint("plan again with `--engine sandbox`, or use `--engine host`").into())
+                Err(Fault::refused(message)
+                    .hint(format!("plan again with `--registry {registry}`, or use `--engine host`"))
+                    .into())
             }
             None => Ok(()),
         }
@@ -234,9 +240,16 @@ fn load(file: &Utf8Path) -> Result<Plan> {
     let text = std::fs::read_to_string(file).with_context(|| Fault::usage(format!("cannot read the plan {file}")))?;
     let plan: Plan = serde_json::from_str(&text).with_context(|| Fault::usage(format!("cannot understand the plan {file}")))?;
     if plan.schema != 1 {
-        return Err(Fault::usage(format!("the plan {file} has format {}, this program knows 1", plan.schema)).into());
+        return Err(Fault::usage(format!("the plan {file} has format {}, this program knows 1", plan.schema))
+            .hint("plan again")
+            .into());
     }
+    plan::check(&plan).map_err(|error| Fault::usage(format!("cannot use the plan {file}: {error}")).hint("plan again"))?;
     Ok(plan)
+}
+
+fn is_host(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '/' | '[' | ']' | '_')
 }
 
 fn here() -> Result<Utf8PathBuf> {

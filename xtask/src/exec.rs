@@ -66,9 +66,9 @@ impl Runner {
         Runner { dry_run, verbose, ..Runner::default() }
     }
 
-    /// From now on SIGINT and SIGTERM end the children first; the caller then gets [`Fault::interrupted`].
+    /// From now on SIGINT, SIGTERM and SIGHUP end the children first; the caller then gets [`Fault::interrupted`].
     pub fn catch_signals(&self) -> Result<()> {
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&self.interrupted)).context("cannot catch signals")?;
         }
         Ok(())

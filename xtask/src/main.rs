@@ -45,7 +45,7 @@ use context::Context;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     report::set_quiet(cli.global.quiet);
-    match run(cli) {
+    match run(cli).and_then(report::written) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::error(&error::render(&error));

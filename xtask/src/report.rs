@@ -3,7 +3,10 @@
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::Fault;
+
 static QUIET: AtomicBool = AtomicBool::new(false);
+static LOST: AtomicBool = AtomicBool::new(false);
 
 /// Silences notes (`--quiet`); results and errors are still printed.
 pub fn set_quiet(quiet: bool) {
@@ -14,9 +17,19 @@ pub fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// One line of result on stdout. A reader that went away (`| head`) is not an error.
+/// One line of result on stdout. A reader that went away (`| head`) is not an error; a full disk is one, see [`written`].
 pub fn result(text: &str) {
-    let _closed = writeln!(io::stdout().lock(), "{text}");
+    let mut stdout = io::stdout().lock();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+        LOST.store(true, Ordering::Relaxed);
+    }
+}
+
+/// # Errors
+/// A result could not be written to stdout.
+pub fn written((): ()) -> anyhow::Result<()> {
+    if LOST.load(Ordering::Relaxed) { Err(Fault::failed("cannot write the result to stdout").into()) } else { Ok(()) }
 }
 
 /// One line of progress on stderr.

@@ -13,10 +13,12 @@ pub mod render;
 mod reuse;
 mod select;
 mod tags;
+mod trust;
 
 pub use narrow::narrow;
 pub use planner::plan;
 pub use reuse::reuse;
+pub use trust::check;
 
 use serde::{Deserialize, Serialize};
 
