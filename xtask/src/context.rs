@@ -37,7 +37,9 @@ impl Context {
     pub fn new(global: Global, anywhere: bool) -> Result<Context> {
         let runner = Runner::new(global.dry_run, global.verbose);
         runner.catch_signals()?;
-        if let Some(registry) = global.registry.as_ref().filter(|name| name.is_empty() || !name.chars().all(is_host)) {
+        if let Some(registry) =
+            global.registry.as_ref().filter(|name| name.is_empty() || name.contains("//") || !name.chars().all(is_host))
+        {
             let fault = Fault::usage(format!("--registry is \"{}\", which is no host", registry.escape_debug()));
             return Err(fault.hint("write it like ghcr.io or localhost:5000").into());
         }
