@@ -130,6 +130,13 @@ fn configuration(paths: &Paths, port: u16) -> Value {
         "ip6tables": false,
         "ip-forward-no-drop": true,
         "shutdown-timeout": 5,
+        // By default a disk that is four fifths full, whosever files those are, empties the cache after every build.
+        "builder": { "gc": {
+            "enabled": true,
+            "defaultReservedSpace": "20GB",
+            "defaultMaxUsedSpace": "40GB",
+            "defaultMinFreeSpace": "1GB",
+        } },
     })
 }
 
