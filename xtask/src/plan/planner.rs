@@ -76,6 +76,11 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
 /// What the file asks for and this program cannot do yet, said whenever it would have to.
 fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
     let asked = [
+        (
+            config.checks.values().any(|check| check.r#in.is_some() || check.compose.is_some()),
+            "[check.*] with in or compose",
+            "these checks do not run",
+        ),
         (config.scan.is_some(), "[scan]", "images are not scanned"),
         (!config.builders.is_empty(), "[builders]", "its nodes are not used, everything is built on one builder"),
         (publishes && config.retention.is_some(), "[retention]", "nothing is cleaned up"),
