@@ -13,11 +13,29 @@ use minijinja::{Environment, UndefinedBehavior};
 use crate::config::{Build, Config};
 use crate::error::Fault;
 
+/// Steps of the template engine for one Dockerfile; the matrix's own takes about a hundred.
+const FUEL: u64 = 1_000_000;
+/// The template engine follows expressions by recursion; one of `LONGEST` bytes has to fit (see the test).
+const STACK: usize = 1 << 29;
+/// Bytes of a template.
+const LONGEST: usize = 1 << 18;
+
 /// Path → text of every generated Dockerfile, the header included.
 ///
 /// # Errors
 /// Usage faults, all templates at once: syntax errors and undefined names, with the template's line.
 pub fn render_all(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathBuf, String>> {
+    if config.builds.iter().all(|build| build.template.is_none()) {
+        return Ok(BTreeMap::new());
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || render(repo, config));
+        let rendered = thread.context("cannot start a thread")?.join();
+        rendered.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn render(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathBuf, String>> {
     let mut environment = environment()?;
     let mut rendered = BTreeMap::new();
     let mut faults: Vec<String> = Vec::new();
@@ -26,6 +44,9 @@ pub fn render_all(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathB
         if environment.get_template(template.as_str()).is_err() {
             let path = repo.join(template);
             let text = std::fs::read_to_string(&path).with_context(|| Fault::usage(format!("cannot read {template}")))?;
+            if text.len() > LONGEST {
+                return Err(Fault::usage(format!("{template} has {} bytes, a template may have {LONGEST}", text.len())).into());
+            }
             if let Err(error) = environment.add_template_owned(template.to_string(), text) {
                 return Err(Fault::usage(explain(template, &error)).into());
             }
@@ -50,6 +71,7 @@ pub fn render_all(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathB
 fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build()?);
     environment.add_function("version", |text: String| Value::from_object(Dotted::parse(&text)));
     Ok(environment)
@@ -113,6 +135,20 @@ mod tests {
     fn versions_compare_number_by_number() {
         let text = "{{ version('3.9') < version('3.12') }} {{ version('3.10') >= version('3.10') }} {{ version('3.7') }}";
         assert_eq!(environment().unwrap().render_str(text, ()).unwrap(), "True True 3.7");
+    }
+
+    #[test]
+    fn an_endless_loop_ends() {
+        let text = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}";
+        let error = environment().unwrap().render_str(text, ()).unwrap_err();
+        assert_eq!(error.kind(), minijinja::ErrorKind::OutOfFuel);
+    }
+
+    #[test]
+    fn the_longest_expression_fits_the_stack() {
+        let text = format!("{{{{ 1{} }}}}", "+1".repeat(LONGEST / 2 - 4));
+        let render = move || environment().unwrap().render_str(&text, ()).is_ok();
+        std::thread::Builder::new().stack_size(STACK).spawn(render).unwrap().join().unwrap();
     }
 
     #[test]

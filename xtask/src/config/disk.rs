@@ -28,10 +28,15 @@ pub fn check(config: &Config, root: &Root, document: &Document, faults: &mut Fau
         }
         match &build.template {
             Some(template) if !look(template).0 => {
-                faults.once(line("template"), "template", format!("template `{template}` of `{id}` does not exist"));
+                faults.once(
+                    line("template"),
+                    "template",
+                    format!("template `{template}` of `{id}` {}", is_no_file(&root.join(template))),
+                );
             }
             None if !look(&build.dockerfile).0 => {
-                let said = format!("`{}` of `{id}` does not exist (write it, or set dockerfile or context)", build.dockerfile);
+                let why = is_no_file(&root.join(&build.dockerfile));
+                let said = format!("`{}` of `{id}` {why} (write it, or set dockerfile or context)", build.dockerfile);
                 faults.once(line("dockerfile"), "dockerfile", said);
             }
             _ => {}
@@ -46,7 +51,7 @@ pub fn check(config: &Config, root: &Root, document: &Document, faults: &mut Fau
         if let Some(path) = check.compose.as_ref().filter(|path| root.inside(path).is_ok_and(|path| !look(&path).0)) {
             faults.at(
                 document.line(&["check", name, "compose"]),
-                format!("compose file `{path}` of check `{name}` does not exist"),
+                format!("compose file `{path}` of check `{name}` {}", is_no_file(&root.join(&path))),
             );
         }
     }
@@ -56,6 +61,15 @@ pub fn check(config: &Config, root: &Root, document: &Document, faults: &mut Fau
         .and_then(|scan| scan.ignore.as_ref())
         .filter(|path| root.inside(path).is_ok_and(|path| !look(&path).0))
     {
-        faults.at(document.line(&["scan", "ignore"]), format!("`{path}` does not exist"));
+        faults.at(document.line(&["scan", "ignore"]), format!("`{path}` {}", is_no_file(&root.join(&path))));
+    }
+}
+
+/// "does not exist", "is a folder", "is not a file".
+fn is_no_file(path: &Utf8Path) -> &'static str {
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => "is a folder",
+        Ok(_) => "is not a file",
+        Err(_) => "does not exist",
     }
 }
