@@ -19,7 +19,7 @@ pub struct Lock {
 /// # Errors
 /// "Not ready", naming the process that holds it.
 pub fn take(folder: &Utf8Path) -> Result<Lock> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
+    prepare(folder)?;
     let path = folder.join("lock");
     let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = open.with_context(|| format!("cannot open {path}"))?;
@@ -36,6 +36,16 @@ pub fn take(folder: &Utf8Path) -> Result<Lock> {
     }
     file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).with_context(|| format!("cannot write {path}"))?;
     Ok(Lock { _file: file })
+}
+
+/// Makes the folder, and git blind to it: what we write must not make anybody's working tree dirty.
+fn prepare(folder: &Utf8Path) -> Result<()> {
+    let ignore = folder.join(".gitignore");
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
+    if ignore.exists() {
+        return Ok(());
+    }
+    std::fs::write(&ignore, "*\n").with_context(|| format!("cannot write {ignore}"))
 }
 
 #[cfg(test)]

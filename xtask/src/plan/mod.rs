@@ -43,6 +43,9 @@ pub struct Plan {
     pub timestamp: Option<String>,
     /// Whether this run publishes.
     pub publishes: bool,
+    /// Why an event that publishes does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
     /// A build to start or a tag to write.
     pub has_work: bool,
     /// Parents before children, else by id in the order of the axes.
@@ -202,6 +205,7 @@ pub mod testing {
             version: None,
             timestamp: None,
             publishes: false,
+            held_back: None,
             has_work: !builds.is_empty(),
             builds,
             skipped: Vec::new(),

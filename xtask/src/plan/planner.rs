@@ -47,9 +47,10 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         builds.push(build);
     }
     let publishes = builds.iter().any(|build| build.push.how != How::None);
-    if publishing_event(&input) && facts.dirty.is_some() && !builds.is_empty() {
-        warnings.push("the working tree has changes that are not committed: nothing is published".into());
-    }
+    let meant = |taken: &select::Taken<'_>| taken.build.publish && !taken.build.local_only && !taken.policy.tags.is_empty();
+    let held_back = (facts.dirty.is_some() && publishing_event(&input) && selection.taken.iter().any(meant))
+        .then(|| "the working tree has changes that are not committed".to_owned());
+    warnings.extend(held_back.iter().map(|why| format!("{why}: nothing is published")));
     if config.cache.is_none() && !matches!(event, Event::Local) && !builds.is_empty() {
         warnings.push("no [cache]: builds on a new machine start cold".into());
     }
@@ -65,6 +66,7 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         version: version.as_ref().map(|version| version.text.clone()),
         timestamp: needs_time.then(|| tags::timestamp(&facts.now)),
         publishes,
+        held_back,
         has_work: !builds.is_empty(),
         checks: checks::checks(&input, &builds)?,
         builds,

@@ -5,6 +5,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 
 use super::{Once, Step, once, steps, write};
+use crate::error::Fault;
 use crate::exec::Runner;
 use crate::gate;
 use crate::journal::{self, Journal};
@@ -54,13 +55,20 @@ pub fn run_of(plan: &Plan) -> String {
     candidate.and_then(|name| split(name).1.rsplit('-').next()).unwrap_or("local").to_owned()
 }
 
-/// Why a plan publishes nothing; `None`: it publishes.
-pub fn nothing(plan: &Plan) -> Option<String> {
-    let builds = plan.builds.iter().filter(|build| build.push.how != How::None).count();
-    (builds == 0).then(|| {
-        let why = plan.warnings.iter().find(|warning| warning.contains("nothing is published"));
-        why.cloned().unwrap_or_else(|| "nothing is published in this event".into())
-    })
+/// Whether the plan publishes.
+///
+/// # Errors
+/// Refused: an event that publishes is held back. A run that was asked to publish and did not is no success.
+pub fn is_due(plan: &Plan) -> Result<bool> {
+    if let Some(why) = &plan.held_back {
+        let fault = Fault::refused(format!("cannot publish: {why}"));
+        return Err(fault.hint("commit them, or put them away with `git stash --include-untracked`").into());
+    }
+    let publishes = plan.builds.iter().any(|build| build.push.how != How::None);
+    if !publishes {
+        report::note(&format!("nothing to publish: {} publishes nothing here", plan.event.flag()));
+    }
+    Ok(publishes)
 }
 
 /// The report as a table.

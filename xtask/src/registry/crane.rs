@@ -42,7 +42,8 @@ pub fn copy(effect: Effect, source: &str, target: &str) -> Cmd {
 
 /// A registry in memory, on a free port that it prints.
 pub fn serve() -> Cmd {
-    Cmd::change("crane", "serve a throwaway registry").args(["registry", "serve", "--address", "localhost:0"])
+    // It touches nothing and ends with us, so a dry run has it too.
+    Cmd::probe("crane", "serve a throwaway registry").args(["registry", "serve", "--address", "localhost:0"])
 }
 
 pub fn delete(effect: Effect, reference: &str) -> Cmd {

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::Fault;
 use crate::event::Event;
 use crate::plan::Plan;
-use crate::publish::stage::nothing;
+use crate::publish::stage::is_due;
 use crate::registry::crane;
 use crate::report;
 
@@ -37,20 +37,17 @@ fn pipeline(context: &Context) -> Result<()> {
         report::note("nothing to do: everything is built, tested and published, and the tags are where they belong");
         return Ok(());
     }
-    let publishes = nothing(&plan).is_none();
     let moves = matches!(plan.event, Event::Tag { .. }) || plan.builds.iter().any(|build| !build.push.moving.is_empty());
     step("static-checks", || static_checks::run(context, &static_checks::Args {}))?;
     step("gen-dockerfiles --check", || gen_dockerfiles::run(context, &gen_dockerfiles::Args { check: true }))?;
     step("ci-build --mode test", || ci_build::run(context, &ci_build::Args::test()))?;
     step("docker-test", || docker_test::run(context, &docker_test::Args { deps: None }))?;
-    if publishes {
-        step("ci-build --mode push", || ci_build::run(context, &ci_build::Args::push()))?;
+    if !is_due(&plan)? {
+        return Ok(());
     }
-    if publishes && moves {
+    step("ci-build --mode push", || ci_build::run(context, &ci_build::Args::push()))?;
+    if moves {
         step("release", || release::run(context, &release::Args::default()))?;
-    }
-    if let Some(why) = nothing(&plan) {
-        report::note(&format!("nothing to publish: {why}"));
     }
     Ok(())
 }

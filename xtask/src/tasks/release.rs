@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::forward::Ours;
 use crate::journal::{self, Undone};
 use crate::plan::{self, Plan};
-use crate::publish::stage::{nothing, run_of};
+use crate::publish::stage::{is_due, run_of};
 use crate::registry::Live;
 use crate::release::stage::{self, Work};
 use crate::release::{Mark, Move, targets, version_targets};
@@ -36,8 +36,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         None => context.plan()?,
     };
     refuse_a_part(context, &plan)?;
-    if let Some(why) = nothing(&plan) {
-        report::note(&format!("nothing to release: {why}"));
+    if !is_due(&plan)? {
         return Ok(());
     }
     let (moves, marks) = match args.to {
