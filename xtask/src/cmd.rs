@@ -25,6 +25,8 @@ pub struct Cmd {
     /// Shown as `NAME=***`.
     pub secret_env: Vec<(String, String)>,
     pub stdin: Option<String>,
+    /// The command that prints what goes to stdin, where there is one.
+    pub stdin_from: Option<String>,
     pub dir: Option<Utf8PathBuf>,
     /// Completes "to …": "to build python-cpu-py3.11".
     pub why: String,
@@ -41,6 +43,7 @@ impl Cmd {
             env: Vec::new(),
             secret_env: Vec::new(),
             stdin: None,
+            stdin_from: None,
             dir: None,
             why: why.into(),
             effect,
@@ -83,6 +86,12 @@ impl Cmd {
         self
     }
 
+    /// `command` prints the same text.
+    pub fn stdin_from(mut self, command: impl Into<String>) -> Cmd {
+        self.stdin_from = Some(command.into());
+        self
+    }
+
     pub fn dir(mut self, dir: impl Into<Utf8PathBuf>) -> Cmd {
         self.dir = Some(dir.into());
         self
@@ -94,11 +103,14 @@ impl Cmd {
     }
 }
 
-/// The line a person can paste into a shell, without what goes to stdin.
+/// The line a person can paste into a shell; a secret that goes to stdin is left out.
 impl fmt::Display for Cmd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(dir) = &self.dir {
             write!(f, "cd {} && ", shell_words::quote(dir.as_str()))?;
+        }
+        if let Some(source) = &self.stdin_from {
+            write!(f, "{source} | ")?;
         }
         for (name, value) in &self.env {
             write!(f, "{name}={} ", shell_words::quote(value))?;
@@ -122,6 +134,12 @@ mod tests {
     fn renders_a_line_that_a_shell_reads_back() {
         let cmd = Cmd::change("docker", "build").args(["build", "--label", "a=b c", "it's"]).env("A", "x y").dir("/tmp/a b");
         assert_eq!(cmd.to_string(), r#"cd '/tmp/a b' && A='x y' docker build --label 'a=b c' 'it'\''s'"#);
+    }
+
+    #[test]
+    fn what_goes_to_stdin_is_piped() {
+        let cmd = Cmd::change("docker", "build").arg("-").stdin("{}").stdin_from("cargo xtask plan").dir("/a").env("B", "c");
+        assert_eq!(cmd.to_string(), "cd /a && cargo xtask plan | B=c docker -");
     }
 
     #[test]

@@ -105,7 +105,8 @@ pub struct Container {
 
 /// Runs a container in the foreground; its output is the test's log.
 pub fn run(container: &Container, why: &str) -> Cmd {
-    container_args(Cmd::change("docker", why).arg("run"), container)
+    // Under an init, because as process 1 a program that does not care about SIGTERM would not even end by it.
+    container_args(Cmd::change("docker", why).args(["run", "--init"]), container)
 }
 
 /// Starts a container in the background.
@@ -246,7 +247,7 @@ mod tests {
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --builder farm --file - --progress rawjson --metadata-file /tmp/m.json",
             "docker image inspect --format '{{json .}}' acme/a:local",
             "docker tag acme/a:local acme/a:pr-1",
-            r#"docker run --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
+            r#"docker run --init --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
             "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --publish 127.0.0.1::8000 acme/a:local",
             "docker rm --force --volumes slipway-test-a-1",
             "docker ps --all --quiet --filter 'label=dev.slipway.checkout=/repo'",

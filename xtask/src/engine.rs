@@ -71,7 +71,7 @@ pub fn host(runner: &Runner) -> Option<String> {
     }
     let exit = runner.output(&version).ok()?;
     let said = exit.stdout.trim();
-    (exit.ok() && !said.is_empty()).then(|| said.to_owned())
+    (exit.ok() && said.starts_with(|c: char| c.is_ascii_digit())).then(|| said.to_owned())
 }
 
 fn sandboxed(runner: &Runner) -> Result<Engine> {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::health;
 use super::outcome::{self, Ending, Steps};
 use super::units::Group;
+use crate::error::Fault;
 use crate::exec::Runner;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
@@ -99,11 +100,13 @@ struct Watched {
 pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
     let bake = bake::file(shared.plan, group);
     let targets: Vec<Target<'a>> = targets(shared.plan, &bake, group);
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let metadata = Utf8PathBuf::try_from(folder.path().join("metadata.json")).context("cannot use the temporary folder")?;
-    let what =
-        if group.len() == 1 { group.iter().next().cloned().unwrap_or_default() } else { format!("{} images", group.len()) };
-    let cmd = docker::bake(&bake.text, shared.repo, shared.builder, &metadata, &format!("build {what}"));
+    let metadata = Metadata::new(shared.repo, group)?;
+    let what = match group.first() {
+        Some(only) if group.len() == 1 => only.clone(),
+        _ => format!("{} images", group.len()),
+    };
+    let cmd = docker::bake(&bake.text, shared.repo, shared.builder, &metadata.0, &format!("build {what}"));
+    let cmd = cmd.stdin_from(source(shared.plan, group));
 
     let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));
     let watched = Mutex::new(Watched { state, done: vec![None; targets.len()], end: None, asked: false, silence: None });
@@ -127,7 +130,7 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
         Some(end) => end,
         None => End::Failed,
     };
-    let digests = if end == End::Done { digests(&metadata)? } else { Value::Null };
+    let digests = if end == End::Done { digests(&metadata.0)? } else { Value::Null };
     let elapsed = started.elapsed();
     let seen = targets.iter().enumerate().filter(|(_, target)| target.wanted).map(|(at, target)| Seen {
         build: target.build,
@@ -226,10 +229,40 @@ fn watch(shared: &Shared<'_>, watched: &Mutex<Watched>, targets: &[Target<'_>], 
     true
 }
 
+/// Where buildx writes what it built; removed when dropped. Builds are in one group at a time, so the first names it.
+struct Metadata(Utf8PathBuf);
+
+impl Metadata {
+    fn new(repo: &Utf8Path, group: &Group) -> Result<Metadata> {
+        let folder = repo.join(super::FOLDER);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {folder}"))?;
+        let name = group.first().map_or("none", String::as_str);
+        Ok(Metadata(folder.join(format!("metadata-{name}.json"))))
+    }
+}
+
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        // A bake that failed wrote none.
+        let _absent = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The command that prints the bake file of a group.
+fn source(plan: &Plan, group: &Group) -> String {
+    let all = plan.builds.len() == group.len();
+    let only = group.iter().filter(|_| !all).map(|id| format!(" --only id={id}")).collect::<String>();
+    format!("cargo xtask plan --event {}{only} --format bake", plan.event.flag())
+}
+
 /// What buildx writes with `--metadata-file`: target → facts.
 fn digests(path: &Utf8Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read buildx's metadata file {path}"))?;
-    serde_json::from_str(&text).with_context(|| format!("cannot understand buildx's metadata file {path}"))
+    let odd = |why: &str| {
+        let fault = Fault::not_ready(format!("`docker buildx bake` succeeded and did not say what it built: {why}"));
+        fault.hint("is `docker` the real one, and its buildx 0.13 or newer? `cargo xtask doctor` tells")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| odd(&error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| odd(&error.to_string()).into())
 }
 
 fn digest(facts: &Value) -> Option<String> {
