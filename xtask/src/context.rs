@@ -8,13 +8,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::cli::Global;
 use crate::config::condition::Condition;
 use crate::config::{self, Config, Env, EventKey};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Choice, Engine};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::exec::Runner;
 use crate::plan::{self, Plan};
 use crate::worktree::{self, WorkTree};
-use crate::{credentials, event, facts, report, template};
+use crate::{credentials, event, facts, report, sandbox, template};
 
 /// Made once by `main`; configuration and engine are looked up when a task first asks.
 pub struct Context {
@@ -68,13 +68,52 @@ impl Context {
     /// # Errors
     /// Not ready: no Docker answers and there can be no sandbox.
     pub fn with_engine(&mut self) -> Result<&mut Context> {
+        self.check_usage()?;
         let engine = engine::resolve(self.global.engine, &self.runner)?;
         for (name, value) in &engine.env {
             self.runner.set_env(name, value);
         }
         self.engine = Some(engine);
         self.use_login();
+        let registry = self.registry().map(str::to_owned);
+        if let (Some(registry), Some(config)) = (registry, self.config.get_mut()) {
+            redirect(config, &registry);
+        }
         Ok(self)
+    }
+
+    /// The same for a task that only says what would happen: the sandbox where that was asked for or is up already.
+    pub fn with_engine_if_sandboxed(&mut self) -> Result<&mut Context> {
+        let sandboxed = match self.global.engine {
+            Choice::Sandbox => true,
+            Choice::Auto => sandbox::running()?.is_some_and(|state| state.engine),
+            Choice::Host => false,
+        };
+        if sandboxed { self.with_engine() } else { Ok(self) }
+    }
+
+    /// The sandbox's tools where it is up and not ruled out; nothing is started, for a task that only looks.
+    pub fn with_running_sandbox(&mut self) -> Result<&mut Context> {
+        if self.global.engine != Choice::Host && sandbox::running()?.is_some_and(|state| state.engine) {
+            let engine = engine::resolve(Choice::Auto, &self.runner)?;
+            engine.env.iter().for_each(|(name, value)| self.runner.set_env(name, value));
+            self.engine = Some(engine);
+        }
+        Ok(self)
+    }
+
+    /// Whether the sandbox may be the engine.
+    pub fn may_use_sandbox(&self) -> bool {
+        self.global.engine != Choice::Host
+    }
+
+    /// What is wrong with the flags and the configuration is said before an engine is started.
+    fn check_usage(&self) -> Result<()> {
+        self.only()?;
+        match &self.global.plan {
+            Some(file) => load(file).map(drop),
+            None => self.recorded().map(drop),
+        }
     }
 
     /// The Docker configuration that is used while nobody has logged in here.
@@ -121,8 +160,7 @@ impl Context {
     fn config_of(&self, root: &Utf8Path) -> Result<Config> {
         let mut config = config::load(root, &self.global.config, &self.env)?;
         if let Some(registry) = self.registry() {
-            config.registry = registry.to_owned();
-            config.registry_unset = None;
+            redirect(&mut config, registry);
         }
         Ok(config)
     }
@@ -203,11 +241,35 @@ impl Context {
     }
 
     /// Where the source of a plan is: the checkout, or a work tree of the plan's commit.
+    ///
+    /// # Errors
+    /// Refused: a plan of `--plan` that is not of this source.
     pub fn root(&self, plan: &Plan) -> Result<&Utf8Path> {
-        match (&plan.event, &plan.commit) {
-            (Event::Schedule { .. } | Event::Manual { .. }, Some(commit)) => self.root_of(commit),
-            _ => Ok(&self.repo),
+        let root = match (&plan.event, &plan.commit) {
+            (Event::Schedule { .. } | Event::Manual { .. }, Some(commit)) => self.root_of(commit)?,
+            _ => &self.repo,
+        };
+        if self.global.plan.is_some() && root == self.repo {
+            self.refuse_another_source(plan)?;
         }
+        Ok(root)
+    }
+
+    /// A plan names what it builds by the commit: built from anything else, its keys would be lies.
+    fn refuse_another_source(&self, plan: &Plan) -> Result<()> {
+        let (commit, dirty) = facts::checkout(&self.runner, &self.repo);
+        let name =
+            |commit: &Option<String>| commit.as_ref().map_or("no commit".into(), |sha| sha[..sha.len().min(12)].to_owned());
+        if commit != plan.commit {
+            let fault =
+                Fault::refused(format!("the plan is of {}, and the checkout is at {}", name(&plan.commit), name(&commit)));
+            return Err(fault.hint("check that commit out, or plan again").into());
+        }
+        if plan.publishes && dirty {
+            let fault = Fault::refused("the plan publishes, and the working tree has changes that are not committed");
+            return Err(fault.hint("commit them and plan again, or put them away with `git stash --include-untracked`").into());
+        }
+        Ok(())
     }
 
     fn root_of(&self, commit: &str) -> Result<&Utf8Path> {
@@ -238,9 +300,18 @@ impl Context {
     }
 }
 
+/// Puts every repository and cache of a configuration into another registry.
+fn redirect(config: &mut Config, registry: &str) {
+    config.registry = registry.to_owned();
+    config.registry_unset = None;
+}
+
 fn load(file: &Utf8Path) -> Result<Plan> {
     let text = std::fs::read_to_string(file).with_context(|| Fault::usage(format!("cannot read the plan {file}")))?;
-    let plan: Plan = serde_json::from_str(&text).with_context(|| Fault::usage(format!("cannot understand the plan {file}")))?;
+    let bad = || Fault::usage(format!("cannot understand the plan {file}")).hint("write it with `cargo xtask plan --json`");
+    // Through an object: serde would take an array for a structure, field by field.
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).with_context(bad)?;
+    let plan: Plan = serde_json::from_value(object.into()).with_context(bad)?;
     if plan.schema != 1 {
         return Err(Fault::usage(format!("the plan {file} has format {}, this program knows 1", plan.schema))
             .hint("plan again")
@@ -255,7 +326,8 @@ fn is_host(c: char) -> bool {
 }
 
 fn here() -> Result<Utf8PathBuf> {
-    Utf8Path::new(".").canonicalize_utf8().context("cannot tell the current folder")
+    let gone = || Fault::usage("cannot tell the current folder: it is gone").hint("change to a folder that exists");
+    Utf8Path::new(".").canonicalize_utf8().with_context(gone)
 }
 
 /// The nearest folder upwards that has the configuration, else the one around `.git`.

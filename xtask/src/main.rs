@@ -60,7 +60,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
         Task::StaticChecks(args) => tasks::static_checks::run(context, args),
-        Task::Plan(args) => tasks::plan::run(context, args),
+        Task::Plan(args) => tasks::plan::run(context.with_engine_if_sandboxed()?, args),
         Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
         Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
         Task::Ci(args) => tasks::ci::run(context.with_engine()?, args),
@@ -68,7 +68,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Login(args) => tasks::login::run(context.with_engine()?, args),
         Task::Logout(args) => tasks::logout::run(context, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
-        Task::Doctor(args) => tasks::doctor::run(context, args),
+        Task::Doctor(args) => tasks::doctor::run(context.with_running_sandbox()?, args),
         Task::Sandbox(args) => tasks::sandbox::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),
         Task::Completions(args) => tasks::completions::run(context, args),

@@ -103,8 +103,10 @@ pub fn read(flag: Option<&str>, replay: Option<&Utf8Path>, env: &Env, rebuild_in
         (None, Some(path)) => Replay { env: env.clone(), event: load(Utf8Path::new(path))? },
         (None, None) => Replay { env: env.clone(), event: serde_json::Value::Null },
     };
-    github::read(&replay.env, &replay.event, rebuild_inputs)
-        .map_err(|error| Fault::usage(format!("cannot tell the event: {error}")).into())
+    github::read(&replay.env, &replay.event, rebuild_inputs).map_err(|error| {
+        let fault = Fault::usage(format!("cannot tell the event: {error}"));
+        fault.hint("say it with --event (pr:12, branch:main, tag:v1.2.3, schedule, manual, local)").into()
+    })
 }
 
 fn flag_compares(event: &Event) -> Compare {
@@ -117,7 +119,14 @@ fn flag_compares(event: &Event) -> Compare {
 
 fn load<T: for<'de> Deserialize<'de>>(path: &Utf8Path) -> Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| Fault::usage(format!("cannot read the event file {path}")))?;
-    serde_json::from_str(&text).with_context(|| Fault::usage(format!("cannot understand the event file {path}")))
+    // Through a value: serde would take an array for a structure, field by field.
+    let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).with_context(|| bad(path))?;
+    serde_json::from_value(value.into()).with_context(|| bad(path))
+}
+
+fn bad(path: &Utf8Path) -> Fault {
+    Fault::usage(format!("cannot understand the event file {path}"))
+        .hint("--event-file takes `{\"env\": {\"GITHUB_EVENT_NAME\": \"push\", …}, \"event\": {…}}`")
 }
 
 #[cfg(test)]

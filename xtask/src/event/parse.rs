@@ -44,7 +44,7 @@ fn unknown(text: &str, kind: &str) -> String {
             let distance =
                 |form: &&&str| strsim::damerau_levenshtein(text, form).min(strsim::damerau_levenshtein(kind, &first(form)));
             let known = FORMS.join(", ");
-            match FORMS.iter().min_by_key(distance).filter(|form| distance(form) <= 3) {
+            match FORMS.iter().min_by_key(distance).filter(|form| distance(form) * 2 <= kind.len()) {
                 Some(nearest) => format!("unknown event `{text}`, did you mean {nearest}? (known: {known})"),
                 None => format!("unknown event `{text}` (known: {known})"),
             }

@@ -173,6 +173,12 @@ pub fn gather(
     Ok(facts)
 }
 
+/// The commit that is checked out, and whether anything differs from it.
+pub fn checkout(runner: &Runner, repo: &Utf8Path) -> (Option<String>, bool) {
+    let git = Git::new(runner, repo);
+    (git.head().ok().map(|(commit, _)| commit), git.dirty().is_some())
+}
+
 /// Names a run outside of Actions; letters and digits only, because it becomes part of a tag.
 ///
 /// The same commit is the same run, so that a second attempt goes on where the first ended; scheduled and manual

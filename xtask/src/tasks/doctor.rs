@@ -107,6 +107,12 @@ fn engine(context: &Context) -> Vec<Row> {
     let Some(info) = info else { return vec![private_engine(context)] };
     let text = |key: &str| info[key].as_str().unwrap_or("?").to_owned();
     let mut rows = vec![Row::ok("engine", format!("Docker {}, storage {}", text("ServerVersion"), text("Driver")))];
+    rows.push(if info["DriverStatus"].to_string().contains("io.containerd.snapshotter") {
+        Row::ok("image store", "containerd")
+    } else {
+        let fix = "set `\"features\": {\"containerd-snapshotter\": true}` in the engine's daemon.json";
+        Row::optional("image store", "not containerd's: no cache export, no publishing", fix)
+    });
     let buildx = context.runner.output(&docker::buildx_version()).ok().filter(|exit| exit.ok());
     rows.push(match buildx {
         Some(exit) => Row::ok("buildx", exit.stdout.trim()),
@@ -116,8 +122,8 @@ fn engine(context: &Context) -> Vec<Row> {
 }
 
 fn private_engine(context: &Context) -> Row {
-    if matches!(sandbox::running(), Ok(Some(_))) {
-        return Row::ok("engine", "the sandbox is up");
+    if !context.may_use_sandbox() {
+        return Row::missing("engine", "no Docker answers", "start Docker, or leave `--engine host` out");
     }
     match sandbox::suitable(&context.runner) {
         Ok(()) => Row::ok("engine", "no Docker answers: the sandbox will be started"),
