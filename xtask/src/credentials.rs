@@ -40,7 +40,12 @@ pub fn read(config: &Config, env: &Env) -> Result<Credentials> {
         return Ok(Credentials { username, password });
     }
     let missing: Vec<&str> = [username, password].into_iter().filter(|name| get(name).is_none()).map(String::as_str).collect();
-    let fault = Fault::not_ready(format!("cannot log in to {}: {} is not set", config.registry, missing.join(" and ")));
+    let fault = Fault::not_ready(format!(
+        "cannot log in to {}: {} {} not set",
+        config.registry,
+        missing.join(" and "),
+        if missing.len() == 1 { "is" } else { "are" }
+    ));
     Err(fault.hint("export it; in GitHub Actions hand it to the step with `env:`").into())
 }
 

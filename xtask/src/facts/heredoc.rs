@@ -9,6 +9,9 @@ static MARK: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"(^|\s)[0-9
 
 /// The text with comments for the bodies of here-documents in RUN steps; those of COPY and ADD stay.
 pub fn strip(text: &str, escape: char) -> String {
+    if !text.contains("<<") {
+        return text.to_owned();
+    }
     let lines = text.split_inclusive('\n').collect::<Vec<_>>();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;

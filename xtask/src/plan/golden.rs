@@ -128,7 +128,10 @@ fn golden_plans() {
         for (name, event, changed) in cases(system) {
             let event: Event = parse::event(event).unwrap();
             let text = match plan(&config, &event, &facts(&root, &config, changed), &[]) {
-                Ok(plan) => render::text(&plan),
+                Ok(plan) => {
+                    let warnings = plan.warnings.iter().map(|warning| format!("\nwarning: {warning}"));
+                    render::text(&plan) + &warnings.collect::<String>()
+                }
                 Err(error) => crate::error::render(&error),
             };
             compare(&folder.join(format!("{name}.txt")), &text, &mut faults);

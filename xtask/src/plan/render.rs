@@ -10,13 +10,13 @@ use super::{Build, How, Plan};
 /// GitHub starts at most 256 jobs for a matrix.
 const LEGS: usize = 256;
 
-/// What would happen and why, for a person.
+/// What would happen and why, for a person. Warnings are not in it: whoever plans has printed them.
 pub fn text(plan: &Plan) -> String {
     let mut out = String::new();
-    let event = serde_json::to_string(&plan.event).unwrap_or_default();
     let mut line = |text: String| {
         let _infallible = writeln!(out, "{text}");
     };
+    let event = plan.event.flag();
     line(format!("event {event}, version {}, commit {}", or_dash(&plan.version), or_dash(&plan.commit)));
     for build in &plan.builds {
         line(format!("\n{}  {}  {}", build.id, build.dockerfile, build.platforms.join(" ")));
@@ -51,18 +51,20 @@ pub fn text(plan: &Plan) -> String {
     for skipped in &plan.skipped {
         line(format!("  {}: {}", skipped.id, skipped.reasons.join("; ")));
     }
-    for warning in &plan.warnings {
-        line(format!("warning: {warning}"));
-    }
     let published = plan.builds.iter().filter(|build| build.push.how != How::None).count();
     line(format!(
-        "\n{} builds, {published} published, {} skipped, {} checks",
-        plan.builds.len(),
+        "\n{}, {published} published, {} skipped, {}",
+        counted(plan.builds.len(), "build"),
         plan.skipped.len(),
-        plan.checks.len()
+        counted(plan.checks.len(), "check")
     ));
     out.truncate(out.trim_end().len());
     out
+}
+
+/// "1 build", "2 builds"
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn or_dash(text: &Option<String>) -> &str {
