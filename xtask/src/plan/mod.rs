@@ -9,6 +9,8 @@ pub mod labels;
 mod narrow;
 mod parents;
 mod planner;
+#[cfg(test)]
+mod properties;
 pub mod render;
 mod reuse;
 mod select;
