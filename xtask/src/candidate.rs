@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use crate::build::outcome::Outcome;
 use crate::container::run::Outcome as TestOutcome;
 use crate::error::Fault;
-use crate::plan::{Build, Plan};
+use crate::plan::{Action, Build, Plan};
 use crate::receipt::{self, Receipt, Tested};
 use crate::registry::{Digest, Image, Registry, digests, each, put, split};
 
@@ -25,30 +25,48 @@ pub fn by_digest(build: &Build, digest: &Digest) -> String {
     format!("{}@{digest}", split(candidate).0)
 }
 
-/// The builds whose key and tests are those of an image that passed before: its digest becomes this run's candidate.
+/// The builds whose key and tests are those of an image that passed before → its digest. Only reads.
 ///
-/// Fresh builds count only if it was this very run that built them.
+/// Fresh builds count only if it was this very run that built them; `is_outdated` tells of images that are right by
+/// their key and would still take a moving tag back.
 ///
 /// # Errors
-/// The registry's.
-pub fn tested_before(plan: &Plan, registry: &dyn Registry) -> Result<Digests> {
-    let builds: Vec<&Build> = pushed(plan).collect();
+/// The registry's, and those of `is_outdated`.
+pub fn tested_before(
+    plan: &Plan,
+    registry: &dyn Registry,
+    is_outdated: &(dyn Fn(&Build, &Digest) -> Result<bool> + Sync),
+) -> Result<Digests> {
+    let builds: Vec<&Build> = pushed(plan).filter(|build| build.action == Action::Build).collect();
     let found = each(&builds, |build| {
         let (candidate, mark) =
             (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
         let Some(tested) = registry.digest(mark)? else { return Ok(None) };
-        let now = registry.digest(candidate)?;
-        if now.as_ref() == Some(&tested) {
+        if registry.digest(candidate)?.as_ref() == Some(&tested) {
             return Ok(Some(tested));
         }
-        if build.test.fresh {
-            return Ok(None);
-        }
-        put(registry, split(mark).0, &tested, candidate)?;
-        Ok(Some(tested))
+        let reusable = !build.test.fresh && !is_outdated(build, &tested)?;
+        Ok(reusable.then_some(tested))
     })?;
     let ids = builds.iter().map(|build| build.id.clone());
     Ok(ids.zip(found).filter_map(|(id, digest)| Some((id, digest?))).collect())
+}
+
+/// Gives the names of this run's candidates to the images that it reuses.
+///
+/// # Errors
+/// The registry's.
+pub fn adopt(plan: &Plan, registry: &dyn Registry) -> Result<()> {
+    let reused = pushed(plan).filter_map(|build| Some((build, build.reused.as_deref()?.split_once('@')?)));
+    let reused: Vec<(&Build, (&str, &str))> = reused.collect();
+    each(&reused, |(build, (repository, digest))| {
+        let (candidate, digest) = (build.test.candidate.as_deref().unwrap_or_default(), Digest::parse(digest)?);
+        if registry.digest(candidate)?.as_ref() == Some(&digest) {
+            return Ok(());
+        }
+        put(registry, repository, &digest, candidate).map(drop)
+    })?;
+    Ok(())
 }
 
 /// What this run's candidates are, those that are there.
@@ -59,7 +77,13 @@ pub fn candidates(plan: &Plan, registry: &dyn Registry) -> Result<Digests> {
     let builds: Vec<&Build> = pushed(plan).collect();
     let names: Vec<String> = builds.iter().filter_map(|build| build.test.candidate.clone()).collect();
     let found = digests(registry, &names)?;
-    Ok(builds.iter().zip(found).filter_map(|(build, digest)| Some((build.id.clone(), digest?))).collect())
+    let found = builds.iter().zip(found).map(|(build, digest)| (build, digest.or_else(|| reused(build))));
+    Ok(found.filter_map(|(build, digest)| Some((build.id.clone(), digest?))).collect())
+}
+
+/// The digest that the plan says is reused.
+pub fn reused(build: &Build) -> Option<Digest> {
+    Digest::parse(build.reused.as_deref()?.split_once('@')?.1).ok()
 }
 
 /// Those of `candidates` that carry the mark of their tests.
@@ -187,12 +211,19 @@ mod tests {
             let memory = Memory::default();
             candidate.iter().for_each(|n| memory.set("r/a:candidate-k-1", &d(*n)));
             mark.iter().for_each(|n| memory.set("r/a:tested-k-t", &d(*n)));
-            let found = tested_before(&one(fresh), &memory.view()).unwrap();
+            let mut plan = one(fresh);
+            let found = tested_before(&plan, &memory.view(), &|_, _| Ok(false)).unwrap();
             assert_eq!(found.get("a"), reused.then(|| d(1)).as_ref(), "{candidate:?} {mark:?} {fresh}");
             if reused {
+                crate::plan::reuse(&mut plan, &BTreeMap::from([("a".into(), format!("r/a@{}", d(1)))]));
+                adopt(&plan, &memory.view()).unwrap();
                 assert_eq!(memory.get("r/a:candidate-k-1"), Some(d(1)));
+                assert_eq!(tested_before(&plan, &memory.view(), &|_, _| Ok(false)).unwrap(), Digests::new(), "asked once");
             }
         }
+        let memory = Memory::default();
+        memory.set("r/a:tested-k-t", &d(1));
+        assert_eq!(tested_before(&one(false), &memory.view(), &|_, _| Ok(true)).unwrap(), Digests::new(), "it is outdated");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::exec::Runner;
 use crate::plan::{self, Plan};
 use crate::worktree::{self, WorkTree};
-use crate::{credentials, event, facts, report, sandbox, template};
+use crate::{credentials, event, facts, report, resolve, sandbox, template};
 
 /// Made once by `main`; configuration and engine are looked up when a task first asks.
 pub struct Context {
@@ -28,6 +28,7 @@ pub struct Context {
     engine: Option<Engine>,
     config: OnceCell<Config>,
     plan: OnceCell<Plan>,
+    resolved: OnceCell<Plan>,
     /// Commit → its work tree, where a run builds another source than that of the checkout.
     source: OnceCell<(String, WorkTree)>,
 }
@@ -59,6 +60,7 @@ impl Context {
             engine: None,
             config: OnceCell::new(),
             plan: OnceCell::new(),
+            resolved: OnceCell::new(),
             source: OnceCell::new(),
         })
     }
@@ -140,7 +142,7 @@ impl Context {
     /// From now on everything goes to this registry on loopback: a rehearsal.
     pub fn use_registry(&mut self, registry: &str) {
         self.global.registry = Some(registry.to_owned());
-        (self.config, self.plan) = (OnceCell::new(), OnceCell::new());
+        (self.config, self.plan, self.resolved) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
     }
 
     /// `--builder`
@@ -211,6 +213,19 @@ impl Context {
         }
         self.refuse_foreign(&plan)?;
         Ok(self.plan.get_or_init(|| plan).clone())
+    }
+
+    /// The plan, with what the registry has already.
+    ///
+    /// # Errors
+    /// Those of [`Context::plan`], and the registry's.
+    pub fn resolved(&self) -> Result<Plan> {
+        if let Some(plan) = self.resolved.get() {
+            return Ok(plan.clone());
+        }
+        let mut plan = self.plan()?;
+        resolve::resolve(&self.runner, &self.repo, &mut plan)?;
+        Ok(self.resolved.get_or_init(|| plan).clone())
     }
 
     /// The same plan for the source of a released version.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
+use crate::candidate;
 use crate::error::Fault;
 use crate::plan::{Build, How, Plan};
 use crate::receipt::Receipt;
@@ -36,7 +37,9 @@ pub fn verify<'a>(plan: &'a Plan, registry: &dyn Registry, receipts: &BTreeMap<S
     let mut verified = Vec::new();
     let mut faults = Vec::new();
     for (at, build) in builds.iter().enumerate() {
-        match one(build, found[at].as_ref(), tested[at].as_ref(), receipts.get(&build.id)) {
+        // No job of this run had to build it: then it has no candidate, and the plan names the image.
+        let candidate = found[at].clone().or_else(|| candidate::reused(build));
+        match one(build, candidate.as_ref(), tested[at].as_ref(), receipts.get(&build.id)) {
             Ok(digest) => verified.push(Verified { build, digest }),
             Err(lines) => faults.extend(lines.into_iter().map(|line| format!("{}: {line}", build.id))),
         }
@@ -124,6 +127,21 @@ mod tests {
         ]) {
             assert!(line.contains(part), "{line}");
         }
+    }
+
+    #[test]
+    fn a_reused_image_passes_while_its_mark_is_on_it() {
+        let mut reused = publishing("a");
+        reused.reused = Some(format!("r/a@{}", d(1)));
+        let plan = plan(vec![reused]);
+        let memory = Memory::default();
+        assert!(verify(&plan, &memory.view(), &BTreeMap::new()).is_err());
+        memory.set("r/a:tested", &d(2));
+        assert!(verify(&plan, &memory.view(), &BTreeMap::new()).is_err());
+        memory.set("r/a:tested", &d(1));
+        assert_eq!(verify(&plan, &memory.view(), &BTreeMap::new()).unwrap()[0].digest, d(1));
+        memory.set("r/a:candidate", &d(3));
+        assert!(verify(&plan, &memory.view(), &BTreeMap::new()).is_err(), "somebody overwrote the candidate");
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod receipt;
 mod registry;
 mod release;
 mod report;
+mod resolve;
 mod sandbox;
 mod tasks;
 mod template;

@@ -83,6 +83,9 @@ pub struct Build {
     /// Seconds.
     pub timeout: u64,
     pub action: Action,
+    /// `REPOSITORY@DIGEST` of the image that is reused; null where one is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<String>,
     /// SHA-256 of the named inputs, in hex.
     pub key: String,
     /// Name in FROM → `build:ID` or `REPO@sha256:…`, or `REPO:TAG` while its digest is not known.
@@ -188,6 +191,7 @@ pub mod testing {
             secrets: Vec::new(),
             timeout: 3600,
             action: Action::Build,
+            reused: None,
             key: "0".repeat(64),
             parents: Vec::new(),
             test: TestStage { load: vec![format!("acme/{id}:local")], ..TestStage::default() },

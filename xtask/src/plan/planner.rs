@@ -192,6 +192,7 @@ fn build(
         secrets: build.secrets.iter().map(|(id, secret)| (id.clone(), secret.clone())).collect(),
         timeout: build.timeout.as_secs(),
         action: Action::Build,
+        reused: None,
         parents: parents.iter().map(|parent| (parent.name.clone(), parent.is.clone())).collect(),
         test: TestStage { fresh: is_fresh, load, candidate, mark, cache_from: cache.from, cache_to: cache.to },
         push: PushStage { how, cache_from: cache.push_from, tags: once, moving, replace: publishes && policy.replace },

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{Build, How, Plan};
+use super::{Action, Build, How, Plan};
 
 /// GitHub starts at most 256 jobs for a matrix.
 const LEGS: usize = 256;
@@ -22,6 +22,9 @@ pub fn text(plan: &Plan) -> String {
         line(format!("\n{}  {}  {}", build.id, build.dockerfile, build.platforms.join(" ")));
         for reason in &build.reasons {
             line(format!("  because     {reason}"));
+        }
+        if let Some(image) = &build.reused {
+            line(format!("  reuses      {image}"));
         }
         for (name, is) in &build.parents {
             line(format!("  from        {name} = {is}"));
@@ -80,9 +83,10 @@ pub fn github(plan: &Plan) -> String {
     format!("matrix={matrix}\nhas_work={}\nversion={version}\nrebuild={rebuild}\npublishes={}", plan.has_work, plan.publishes)
 }
 
-/// Units, several in a leg where there are more than GitHub starts jobs.
+/// Units with something to build, several in a leg where there are more than GitHub starts jobs.
 fn legs(plan: &Plan) -> Vec<Vec<&Build>> {
-    let units = units(plan);
+    let mut units = units(plan);
+    units.retain(|unit| unit.iter().any(|build| build.action == Action::Build));
     let size = units.len().div_ceil(LEGS).max(1);
     units.chunks(size).map(|units| units.concat()).collect()
 }

@@ -9,6 +9,7 @@ pub fn reuse(plan: &mut Plan, images: &BTreeMap<String, String>) {
     for build in &mut plan.builds {
         if let Some(image) = images.get(&build.id) {
             build.action = Action::Reuse;
+            build.reused = Some(image.clone());
             build.reasons.push(format!("reused: tested before as {image}"));
         }
         for (_, is) in &mut build.parents {

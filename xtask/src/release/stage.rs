@@ -4,13 +4,15 @@ use anyhow::Result;
 use camino::Utf8Path;
 use serde::Serialize;
 
-use super::{Follows, Mark, Move, Outcome, Release};
+use super::{Follows, Mark, Move, Outcome, Release, targets};
 use crate::exec::Runner;
 use crate::forward::Ours;
 use crate::history;
 use crate::journal::{self, Journal};
+use crate::plan::Plan;
 use crate::registry::{Digest, Live, Registry as _, each};
 use crate::report;
+use crate::version::Version;
 
 /// What a release is made of.
 pub struct Work<'a> {
@@ -23,6 +25,14 @@ pub struct Work<'a> {
     pub run: &'a str,
     /// `--to`
     pub step_back: bool,
+}
+
+impl<'a> Work<'a> {
+    pub fn new(runner: &'a Runner, repo: &'a Utf8Path, plan: &Plan, run: &'a str) -> Work<'a> {
+        let version = plan.version.as_deref().and_then(|text| Version::parse(text).ok());
+        let ours = Ours { version, revision: plan.commit.clone() };
+        Work { runner, repo, ours, moves: Vec::new(), marks: Vec::new(), run, step_back: false }
+    }
 }
 
 /// One line of the report.
@@ -53,15 +63,21 @@ pub fn release(work: &Work<'_>, follows: Follows<'_>) -> Result<Vec<Report>> {
     Ok(report)
 }
 
-/// Whether there is nothing to move and no mark to leave.
+/// Whether the images of a plan are published, its tags where they belong and its marks left.
 ///
 /// # Errors
-/// The registry's.
-pub fn is_done(work: &Work<'_>) -> Result<bool> {
-    let registry = Live::new(work.runner);
+/// Refused when something is missing; the registry's.
+pub fn is_released(runner: &Runner, repo: &Utf8Path, plan: &Plan) -> Result<bool> {
+    let registry = Live::new(runner);
+    let (moves, marks) = targets(plan, &registry)?;
+    let work = Work { moves, marks, ..Work::new(runner, repo, plan, "") };
+    is_done(&work, &registry)
+}
+
+fn is_done(work: &Work<'_>, registry: &Live) -> Result<bool> {
     let journal = Journal::new(work.runner, journal::path(work.repo, work.run));
     let settled = |outcome: Outcome| matches!(outcome, Outcome::Already | Outcome::Skipped(_));
-    let moves = with(work, &registry, &journal, |release| each(&work.moves, |one| Ok(settled(release.decide(one)?))))?;
+    let moves = with(work, registry, &journal, |release| each(&work.moves, |one| Ok(settled(release.decide(one)?))))?;
     let marks = each(&work.marks, |mark| Ok(registry.digest(&mark.tag)?.as_ref() == Some(&mark.digest)))?;
     Ok(moves.into_iter().chain(marks).all(|done| done))
 }

@@ -10,7 +10,6 @@ use super::{ci_build, docker_test, gen_dockerfiles, release, static_checks};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::event::Event;
-use crate::plan::Plan;
 use crate::publish::stage::is_due;
 use crate::registry::crane;
 use crate::report;
@@ -31,9 +30,9 @@ pub fn run(context: &mut Context, args: &Args) -> Result<()> {
 
 /// Every step in order; the first that fails is the last.
 fn pipeline(context: &Context) -> Result<()> {
-    let plan = context.plan()?;
+    let plan = context.resolved()?;
     release::refuse_a_part(context, &plan)?;
-    if is_done(context, &plan) {
+    if !plan.has_work && plan.publishes {
         report::note("nothing to do: everything is built, tested and published, and the tags are where they belong");
         return Ok(());
     }
@@ -58,13 +57,6 @@ fn step(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
     run()?;
     report::note(&format!("  {name}: {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
-}
-
-/// Whether the registry shows that this event has been through already. What cannot be read is not done.
-fn is_done(context: &Context, plan: &Plan) -> bool {
-    let fresh = plan.builds.iter().any(|build| build.test.fresh);
-    let published = plan.builds.iter().all(|build| build.pushes_candidate());
-    !fresh && published && !plan.builds.is_empty() && release::is_done(context, plan).unwrap_or(false)
 }
 
 /// The pipeline against a registry in the memory of a process that ends with it.

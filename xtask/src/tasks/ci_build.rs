@@ -12,7 +12,7 @@ use crate::build::{self, health, images, lock};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::parallel;
-use crate::plan::{self, Build, Plan};
+use crate::plan::{Action, Build, Plan};
 use crate::progress::display::Display;
 use crate::publish::{rebuild, stage};
 use crate::registry::Live;
@@ -45,11 +45,10 @@ enum Mode {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let plan = context.plan()?;
     let _lock = lock::take(&context.repo.join(build::FOLDER))?;
     match args.mode {
-        Mode::Test => test(context, args, plan),
-        Mode::Push => push(context, &plan),
+        Mode::Test => test(context, args, &context.resolved()?),
+        Mode::Push => push(context, &context.plan()?),
     }
 }
 
@@ -78,31 +77,35 @@ fn push(context: &Context, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn test(context: &Context, args: &Args, mut plan: Plan) -> Result<()> {
-    if context.root(&plan)? == context.repo {
-        dockerfiles_are_current(context, &plan)?;
+fn test(context: &Context, args: &Args, plan: &Plan) -> Result<()> {
+    if context.root(plan)? == context.repo {
+        dockerfiles_are_current(context, plan)?;
     }
     let folder = context.repo.join(build::FOLDER);
     let registry = Live::new(&context.runner);
-    reuse(&mut plan, &registry)?;
+    let reused = plan.builds.iter().filter(|build| build.action == Action::Reuse).count();
+    if reused > 0 {
+        report::note(&format!("{reused} of {} builds were built and tested before", plan.builds.len()));
+        candidate::adopt(plan, &registry)?;
+    }
     let mut store = Store::read(&folder);
     if store.engine_root.as_str().is_empty() {
         store.engine_root = health::engine(&context.runner)?["DockerRootDir"].as_str().unwrap_or("/").into();
     }
-    store.check_disk(&plan)?;
+    store.check_disk(plan)?;
 
-    let mut results = build_all(context, &plan, args.fail_fast)?;
-    name(context, &plan, &results)?;
-    let before = receipt::read(&context.repo, &plan)?;
-    let configs = images::look(&context.runner, &plan, &mut results.builds, &mut store, &before)?;
+    let mut results = build_all(context, plan, args.fail_fast)?;
+    name(context, plan, &results)?;
+    let before = receipt::read(&context.repo, plan)?;
+    let configs = images::look(&context.runner, plan, &mut results.builds, &mut store, &before)?;
     let local = |build: &Build| Ok(configs.get(&build.id).cloned().unwrap_or_default());
-    candidate::receipts(&context.repo, &plan, &results.builds, &registry, local)?;
+    candidate::receipts(&context.repo, plan, &results.builds, &registry, local)?;
     if results.builds.iter().any(|build| build.result != Ending::Skipped) {
         store.write(&folder)?;
         store::write(&folder, "builds.json", &serde_json::to_string_pretty(&results)?)?;
         summary(context, &results)?;
     }
-    print(context, &plan, &results)?;
+    print(context, plan, &results)?;
     verdict(&results)
 }
 
@@ -138,19 +141,6 @@ fn build_all(context: &Context, plan: &Plan, fail_fast: bool) -> Result<Results>
     display.clear();
     let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     Ok(Results { schema: 1, seconds, builds: outcomes? })
-}
-
-/// What passed its tests before is not built again.
-fn reuse(plan: &mut Plan, registry: &Live) -> Result<()> {
-    let before = candidate::tested_before(plan, registry)?;
-    if before.is_empty() {
-        return Ok(());
-    }
-    report::note(&format!("{} of {} builds were built and tested before", before.len(), plan.builds.len()));
-    let image = |build: &Build| Some((build.id.clone(), candidate::by_digest(build, before.get(&build.id)?)));
-    let images = plan.builds.iter().filter_map(image).collect();
-    plan::reuse(plan, &images);
-    Ok(())
 }
 
 /// Further local names; bake has given the first. An engine that did not keep what was pushed fetches it.

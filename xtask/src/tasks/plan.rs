@@ -10,6 +10,9 @@ use crate::{bake, report};
 pub struct Args {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Ask the registry what need not be built or published again.
+    #[arg(long)]
+    resolve: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -28,7 +31,7 @@ enum Format {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let plan = context.plan()?;
+    let plan = if args.resolve { context.resolved()? } else { context.plan()? };
     let format = if context.json { Format::Json } else { args.format };
     report::result(&match format {
         Format::Text => render::text(&plan),

@@ -6,13 +6,12 @@ use camino::Utf8PathBuf;
 use crate::context::Context;
 use crate::error::Fault;
 use crate::event::Event;
-use crate::forward::Ours;
 use crate::journal::{self, Undone};
 use crate::plan::{self, Plan};
 use crate::publish::stage::{is_due, run_of};
 use crate::registry::Live;
 use crate::release::stage::{self, Work};
-use crate::release::{Mark, Move, targets, version_targets};
+use crate::release::{targets, version_targets};
 use crate::report;
 use crate::version::Version;
 
@@ -44,7 +43,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         None => targets(&plan, &registry)?,
     };
     let run = run_of(&plan);
-    let work = work(context, &plan, &run, moves, marks, args.to.is_some());
+    let work = Work { moves, marks, step_back: args.to.is_some(), ..Work::new(&context.runner, &context.repo, &plan, &run) };
     let follows = |version: &Version, tag: &str| {
         let moves = |plan: Plan| plan.builds.iter().any(|build| build.push.moving.iter().any(|moving| moving == tag));
         plan_for(context, &version.text).is_ok_and(moves)
@@ -59,21 +58,6 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         report::note(&format!("nothing to do: {} moving tags are where they belong", lines.len()));
     }
     Ok(())
-}
-
-fn work<'a>(context: &'a Context, plan: &Plan, run: &'a str, moves: Vec<Move>, marks: Vec<Mark>, step_back: bool) -> Work<'a> {
-    let version = plan.version.as_deref().and_then(|text| Version::parse(text).ok());
-    let ours = Ours { version, revision: plan.commit.clone() };
-    Work { runner: &context.runner, repo: &context.repo, ours, moves, marks, run, step_back }
-}
-
-/// Whether a plan's images are published and its tags where they belong.
-///
-/// # Errors
-/// Refused when something is missing; the registry's.
-pub fn is_done(context: &Context, plan: &Plan) -> Result<bool> {
-    let (moves, marks) = targets(plan, &Live::new(&context.runner))?;
-    stage::is_done(&work(context, plan, "", moves, marks, false))
 }
 
 /// All builds of a plan are released together: half a release is what this is there to prevent.
