@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clone;
+mod faults;
 mod gate;
 mod matrix;
 mod proxy;
