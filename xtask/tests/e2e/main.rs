@@ -7,5 +7,6 @@ mod gate;
 mod matrix;
 mod proxy;
 mod publish;
+mod race;
 mod replace;
 mod sandbox;
