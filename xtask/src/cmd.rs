@@ -33,6 +33,8 @@ pub struct Cmd {
     pub effect: Effect,
     /// After this long the whole process group is ended. `None` is for commands that cannot hang.
     pub timeout: Option<Duration>,
+    /// After Ctrl-C it may go on for so long: what is cut off half-way may still happen, after we have tidied up.
+    pub patience: Duration,
 }
 
 impl Cmd {
@@ -48,6 +50,7 @@ impl Cmd {
             why: why.into(),
             effect,
             timeout: None,
+            patience: Duration::ZERO,
         }
     }
 

@@ -257,11 +257,14 @@ impl Runner {
         let (done, ended) = channel::<()>();
         let (value, timed_out) = thread::scope(|scope| {
             let watcher = scope.spawn(move || {
-                let mut asked: Option<Instant> = None;
+                let (mut asked, mut interrupted): (Option<Instant>, Option<Instant>) = (None, None);
                 let mut timed_out = false;
                 while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
                     let late = asked.is_none() && is_late(started.elapsed());
-                    let stop = late || (self.is_interrupted() && cmd.effect != Effect::Cleanup);
+                    if self.is_interrupted() && cmd.effect != Effect::Cleanup {
+                        interrupted.get_or_insert_with(Instant::now);
+                    }
+                    let stop = late || interrupted.is_some_and(|at| at.elapsed() >= cmd.patience);
                     match asked {
                         None if stop => {
                             timed_out = late;
@@ -323,6 +326,16 @@ mod tests {
         Cmd::probe("sh", "test").args(["-c", script])
     }
 
+    fn interrupted_soon() -> Runner {
+        let runner = Runner::default();
+        let flag = Arc::clone(&runner.interrupted);
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            flag.store(true, Ordering::SeqCst);
+        });
+        runner
+    }
+
     #[test]
     fn a_timeout_ends_the_whole_group() {
         let started = Instant::now();
@@ -333,16 +346,19 @@ mod tests {
 
     #[test]
     fn an_interrupt_ends_the_child_and_is_code_130() {
-        let runner = Runner::default();
-        let flag = Arc::clone(&runner.interrupted);
-        thread::spawn(move || {
-            thread::sleep(Duration::from_millis(100));
-            flag.store(true, Ordering::SeqCst);
-        });
+        let runner = interrupted_soon();
         let error = runner.stream(&sh("sleep 60"), |_| {}).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Interrupted);
         let cleanup = Cmd::cleanup("true", "tidy");
         assert!(runner.output(&cleanup).unwrap().ok(), "clean-up still runs");
+    }
+
+    #[test]
+    fn what_must_not_be_cut_off_ends_before_the_interrupt_does() {
+        let mut lines = Vec::new();
+        let write = Cmd { patience: Duration::from_secs(10), ..sh("sleep 0.3; echo done") };
+        assert!(interrupted_soon().stream(&write, |line| lines.push(line.to_owned())).is_err());
+        assert_eq!(lines, ["done"]);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::registry::{Digest, Registry, Wrote, each, put, split};
+use crate::parallel;
+use crate::registry::{AT_ONCE, Digest, Registry, Wrote, put, split};
 use crate::report;
 
 /// One write of a tag: a line of the journal.
@@ -69,15 +70,11 @@ pub fn or_undo<T>(result: Result<T>, journal: &Journal, registry: &dyn Registry)
     if result.is_ok() || entries.is_empty() {
         return result;
     }
-    match undo(registry, &undo_plan(&entries)) {
-        Ok(undone) => undone.iter().for_each(|(tag, undone)| report::note(&describe(tag, undone))),
-        Err(error) => {
-            report::note(&format!("warning: {error:#}"));
-            report::note(&format!(
-                "run the same command again to go on, or `cargo xtask release --undo {}` to go back",
-                journal.path()
-            ));
-        }
+    let undone = undo(registry, &undo_plan(&entries));
+    undone.iter().for_each(|(tag, undone)| report::note(&describe(tag, undone)));
+    if undone.iter().any(|(_, undone)| undone.is_err()) {
+        let back = format!("cargo xtask release --undo {}", journal.path());
+        report::note(&format!("run the same command again to go on, or `{back}` to go back"));
     }
     result
 }
@@ -127,13 +124,9 @@ pub enum Undone {
     Stays,
 }
 
-/// Puts every tag back that still holds what we wrote.
-///
-/// # Errors
-/// The registry's. Every tag has been tried by then.
-pub fn undo(registry: &dyn Registry, undos: &[Undo]) -> Result<Vec<(String, Undone)>> {
-    let results = each(undos, |undo| Ok((undo.tag.clone(), undo_one(registry, undo))))?;
-    results.into_iter().map(|(tag, result)| Ok((tag.clone(), result.with_context(|| format!("cannot undo {tag}"))?))).collect()
+/// Puts every tag back that still holds what we wrote. Each is tried, whatever becomes of the others.
+pub fn undo(registry: &dyn Registry, undos: &[Undo]) -> Vec<(String, Result<Undone>)> {
+    parallel::map(AT_ONCE, undos.iter().collect(), |undo: &Undo| (undo.tag.clone(), undo_one(registry, undo)))
 }
 
 fn undo_one(registry: &dyn Registry, undo: &Undo) -> Result<Undone> {
@@ -153,8 +146,12 @@ fn undo_one(registry: &dyn Registry, undo: &Undo) -> Result<Undone> {
 }
 
 /// A line for people.
-pub fn describe(tag: &str, undone: &Undone) -> String {
+pub fn describe(tag: &str, undone: &Result<Undone>) -> String {
     let short = |digest: &Option<Digest>| digest.as_ref().map_or("nothing".to_owned(), |digest| digest.short().to_owned());
+    let undone = match undone {
+        Ok(undone) => undone,
+        Err(error) => return format!("{tag}: cannot be undone: {error:#}"),
+    };
     match undone {
         Undone::Back(None) => format!("{tag}: removed again"),
         Undone::Back(old) => format!("{tag}: back at {}", short(old)),
@@ -167,7 +164,7 @@ pub fn describe(tag: &str, undone: &Undone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::memory::{Memory, d};
+    use crate::registry::memory::{Memory, Op, d};
 
     fn entry(tag: &str, old: Option<u32>, new: u32) -> Entry {
         Entry { tag: tag.into(), old: old.map(d), new: d(new) }
@@ -186,9 +183,22 @@ mod tests {
         for (entries, now, undone, then) in table {
             let memory = Memory::default();
             now.iter().for_each(|now| memory.set("r:a", &d(*now)));
-            assert_eq!(undo(&memory.view(), &undo_plan(&entries)).unwrap(), [("r:a".to_owned(), undone)], "{entries:?}");
+            let done = undo(&memory.view(), &undo_plan(&entries)).remove(0);
+            assert_eq!((done.0.as_str(), done.1.unwrap()), ("r:a", undone), "{entries:?}");
             assert_eq!(memory.get("r:a"), then.map(d), "{entries:?}");
         }
+    }
+
+    #[test]
+    fn a_tag_that_cannot_be_undone_is_named_and_the_others_are_undone() {
+        let memory = Memory::default();
+        let entries: Vec<Entry> = (0..9).map(|n| entry(&format!("r:{n}"), Some(1), 2)).collect();
+        entries.iter().for_each(|entry| memory.set(&entry.tag, &entry.new));
+        let dead = |op: &Op| if *op == Op::Read("r:8".into()) { anyhow::bail!("no route") } else { Ok(()) };
+        let undone = undo(&memory.hooked(dead), &undo_plan(&entries));
+        assert_eq!(describe(&undone[0].0, &undone[0].1), "r:8: cannot be undone: no route");
+        assert!(undone[1..].iter().all(|(_, undone)| undone.is_ok()) && undone.len() == 9);
+        assert_eq!((memory.get("r:0"), memory.get("r:7")), (Some(d(1)), Some(d(1))));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::exec::Runner;
 
 /// Waits between attempts. crane itself tries a 5xx three times before it gives up.
 const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)];
+/// How long a write that Ctrl-C finds on its way may take. Cut off, it might arrive after it was undone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -67,6 +69,11 @@ impl Live {
                 Said::NotLoggedIn | Said::Denied | Said::Other => return Err(self.fault(cmd, &exit, said)),
             }
         }
+    }
+
+    /// Runs a tool that writes.
+    fn write(&self, cmd: Cmd) -> Result<Answer> {
+        self.ask(&Cmd { patience: PATIENCE, ..cmd })
     }
 
     fn fault(&self, cmd: &Cmd, exit: &crate::exec::Exit, said: Said) -> anyhow::Error {
@@ -151,11 +158,12 @@ impl Registry for Live {
             (same, tag) if same == repository => crane::tag(write, &source, tag),
             _ => crane::copy(write, &source, reference),
         };
-        let failed = match self.ask(&cmd) {
+        let why = cmd.why.clone();
+        let failed = match self.write(cmd) {
             Ok(Answer::Text(_)) => return Ok(Wrote::Done),
             Ok(Answer::Printed) => return Ok(Wrote::Printed),
-            Ok(Answer::Absent) => Fault::refused(format!("cannot {}: {source} is not there any more", cmd.why)).into(),
-            Ok(Answer::Unsupported) => Fault::failed(format!("cannot {}: the registry does not support it", cmd.why)).into(),
+            Ok(Answer::Absent) => Fault::refused(format!("cannot {why}: {source} is not there any more")).into(),
+            Ok(Answer::Unsupported) => Fault::failed(format!("cannot {why}: the registry does not support it")).into(),
             Err(error) => error,
         };
         // A write may have arrived although its answer was lost.
@@ -172,21 +180,21 @@ impl Registry for Live {
         if !self.has_crane {
             return Ok(Wrote::Unsupported);
         }
-        match self.ask(&crane::delete(write, reference))? {
+        match self.write(crane::delete(write, reference))? {
             Answer::Text(_) | Answer::Absent => return Ok(Wrote::Done),
             Answer::Printed => return Ok(Wrote::Printed),
             Answer::Unsupported => {}
         }
         let repository = split(reference).0;
         let nobody = format!("{repository}@sha256:{}", "0".repeat(64));
-        if let Answer::Unsupported = self.ask(&crane::delete(write, &nobody))? {
+        if let Answer::Unsupported = self.write(crane::delete(write, &nobody))? {
             return Ok(Wrote::Unsupported);
         }
         let Some(old) = self.digest(reference)? else { return Ok(Wrote::Done) };
         let source = format!("{repository}@{old}");
-        self.ask(&docker::imagetools_create(write, &source, reference, Some(reference)))?;
+        self.write(docker::imagetools_create(write, &source, reference, Some(reference)))?;
         match self.digest(reference)? {
-            Some(index) if index != old => match self.ask(&crane::delete(write, &format!("{repository}@{index}")))? {
+            Some(index) if index != old => match self.write(crane::delete(write, &format!("{repository}@{index}")))? {
                 Answer::Text(_) | Answer::Absent => Ok(Wrote::Done),
                 Answer::Unsupported | Answer::Printed => {
                     self.tag(repository, &old, reference)?;

@@ -85,11 +85,13 @@ fn plan_for(context: &Context, version: &str) -> Result<Plan> {
 
 fn undo(context: &Context, file: &Utf8PathBuf) -> Result<()> {
     let entries = journal::read(file)?;
-    let undone = journal::undo(&Live::new(&context.runner), &journal::undo_plan(&entries))?;
+    let undone = journal::undo(&Live::new(&context.runner), &journal::undo_plan(&entries));
     undone.iter().for_each(|(tag, undone)| report::result(&journal::describe(tag, undone)));
-    let left = undone.iter().filter(|(_, undone)| matches!(undone, Undone::Foreign(_) | Undone::Stays)).count();
-    if left > 0 {
-        return Err(Fault::failed(format!("{left} of {} tags are not back where they were", undone.len())).into());
+    let left = undone.iter().filter(|(_, undone)| !matches!(undone, Ok(Undone::Back(_) | Undone::Untouched))).count();
+    if left == 0 {
+        return Ok(());
     }
-    Ok(())
+    let message = format!("{left} of {} tags are not back where they were", undone.len());
+    let error = undone.into_iter().find_map(|(_, undone)| undone.err());
+    Err(error.map_or_else(|| Fault::failed(message.clone()).into(), |error| error.context(message.clone())))
 }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod clone;
+mod faults;
+mod gate;
 mod matrix;
 mod proxy;
 mod publish;
+mod race;
 mod replace;
 mod sandbox;

@@ -3,9 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read as _, Result, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// A request as the rule sees it.
 #[derive(Clone, Debug)]
@@ -43,6 +44,15 @@ pub enum Action {
     /// The client is killed (SIGKILL) before or after the registry gets it.
     KillBefore,
     KillAfter,
+    /// Nobody ever answers.
+    Hang,
+    /// The connection is cut, and until the next rule nobody listens any more.
+    Dead,
+    /// The client gets a SIGINT, as from Ctrl-C: while the registry takes a second for this, or right after it.
+    InterruptDuring,
+    InterruptAfter,
+    /// Done when the registry has answered, before the client hears of it.
+    PassThen(Box<dyn FnOnce() + Send>),
 }
 
 type Rule = Box<dyn Fn(&Request) -> Action + Send + Sync>;
@@ -52,6 +62,7 @@ struct Shared {
     rule: Mutex<Option<Arc<Rule>>>,
     log: Mutex<Vec<Request>>,
     client: AtomicU32,
+    dead: AtomicBool,
 }
 
 pub struct Proxy {
@@ -67,10 +78,18 @@ impl Proxy {
         let shared = Arc::new(Shared::default());
         let (upstream, state) = (upstream.replace("localhost", "127.0.0.1"), Arc::clone(&shared));
         thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (upstream, state) = (upstream.clone(), Arc::clone(&state));
-                // A client that goes away is part of the game.
-                thread::spawn(move || serve(client, &upstream, &state).unwrap_or_default());
+            let mut listener = Some(listener);
+            loop {
+                let listener = listener.take().unwrap_or_else(|| TcpListener::bind(("127.0.0.1", port)).unwrap());
+                for client in listener.incoming().flatten().take_while(|_| !state.dead.load(Ordering::SeqCst)) {
+                    let (upstream, state) = (upstream.clone(), Arc::clone(&state));
+                    // A client that goes away is part of the game.
+                    thread::spawn(move || serve(client, &upstream, port, &state).unwrap_or_default());
+                }
+                drop(listener);
+                while state.dead.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(5));
+                }
             }
         });
         Proxy { port, shared }
@@ -84,6 +103,10 @@ impl Proxy {
     pub fn rule(&self, rule: impl Fn(&Request) -> Action + Send + Sync + 'static) {
         self.shared.log.lock().unwrap().clear();
         *self.shared.rule.lock().unwrap() = Some(Arc::new(Box::new(rule)));
+        self.shared.dead.store(false, Ordering::SeqCst);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn pass(&self) {
@@ -94,13 +117,13 @@ impl Proxy {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// The process that `KillBefore` and `KillAfter` kill, with the tool that made the request.
+    /// The process that is interrupted, or killed, then with the tool that made the request.
     pub fn victim(&self, pid: u32) {
         self.shared.client.store(pid, Ordering::SeqCst);
     }
 }
 
-fn serve(client: TcpStream, upstream: &str, state: &Shared) -> Result<()> {
+fn serve(client: TcpStream, upstream: &str, port: u16, state: &Shared) -> Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
     if from.fill_buf()?.first() == Some(&0x16) {
         // A TLS handshake; this tells the client to try plain HTTP, as Go's server does.
@@ -132,7 +155,18 @@ fn serve(client: TcpStream, upstream: &str, state: &Shared) -> Result<()> {
         Action::Status(status) => return answer(client, status),
         Action::Reset => return client.shutdown(Shutdown::Both),
         Action::KillBefore => return kill(state, &client),
-        Action::Pass | Action::PassThenReset | Action::KillAfter => {}
+        Action::Dead => {
+            state.dead.store(true, Ordering::SeqCst);
+            // Whoever accepts connections has to notice.
+            TcpStream::connect(("127.0.0.1", port))?;
+            return client.shutdown(Shutdown::Both);
+        }
+        Action::Hang => return from.read(&mut [0]).map(drop),
+        Action::InterruptDuring => {
+            interrupt(state)?;
+            thread::sleep(Duration::from_secs(1));
+        }
+        Action::Pass | Action::PassThen(_) | Action::PassThenReset | Action::KillAfter | Action::InterruptAfter => {}
     }
     let mut server = TcpStream::connect(upstream)?;
     let skip = ["connection:", "content-length:", "transfer-encoding:", "expect:"];
@@ -146,6 +180,14 @@ fn serve(client: TcpStream, upstream: &str, state: &Shared) -> Result<()> {
     match action {
         Action::KillAfter => kill(state, &client),
         Action::PassThenReset => client.shutdown(Shutdown::Both),
+        Action::InterruptAfter => {
+            interrupt(state)?;
+            (&client).write_all(&response)
+        }
+        Action::PassThen(then) => {
+            then();
+            (&client).write_all(&response)
+        }
         _ => (&client).write_all(&response),
     }
 }
@@ -192,4 +234,10 @@ fn kill(state: &Shared, client: &TcpStream) -> Result<()> {
     let children = String::from_utf8_lossy(&children).into_owned();
     Command::new("kill").arg("-9").arg(&pid).args(children.split_whitespace()).status()?;
     client.shutdown(Shutdown::Both)
+}
+
+/// Ctrl-C reaches the tool alone: its children are in process groups of their own.
+fn interrupt(state: &Shared) -> Result<()> {
+    let pid = state.client.load(Ordering::SeqCst).to_string();
+    Command::new("kill").args(["-INT", &pid]).status().map(drop)
 }

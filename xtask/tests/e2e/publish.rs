@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::clone::Ran;
 use crate::proxy::{Action, Proxy, Request};
 
-const IDS: [&str; 3] = ["tiny-a", "tiny-b", "tiny-c"];
+pub const IDS: [&str; 3] = ["tiny-a", "tiny-b", "tiny-c"];
 
 pub const IMAGES: &str = r#"
 schema = 1
@@ -27,10 +27,10 @@ tags = ["{version}"]
 
 /// A repository of three small images, in a namespace of its own behind a proxy of its own.
 pub struct Tiny {
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     pub namespace: String,
-    proxy: Proxy,
-    upstream: String,
+    pub proxy: Proxy,
+    pub upstream: String,
 }
 
 impl Tiny {
@@ -70,7 +70,7 @@ impl Tiny {
     }
 
     /// Commits everything as this version, builds and tests it.
-    fn tested(&self, version: &str) {
+    pub fn tested(&self, version: &str) {
         self.version(version);
         self.run(&["ci-build", "--mode", "test"], version).expect(0);
         self.run(&["docker-test"], version).expect(0);
@@ -95,11 +95,11 @@ impl Tiny {
         self.command(args).args(["--event", &format!("tag:{version}")]).output().unwrap().into()
     }
 
-    fn push(&self, version: &str) -> Ran {
+    pub fn push(&self, version: &str) -> Ran {
         self.run(&["ci-build", "--mode", "push"], version)
     }
 
-    fn release(&self, version: &str) -> Ran {
+    pub fn release(&self, version: &str) -> Ran {
         self.run(&["release"], version)
     }
 
@@ -114,7 +114,7 @@ impl Tiny {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
 
-    fn undo(&self) -> Ran {
+    pub fn undo(&self) -> Ran {
         let journals = std::fs::read_dir(self.path().join("target/slipway")).unwrap().flatten().map(|entry| entry.path());
         let journal = journals.filter(|path| path.to_string_lossy().contains("/journal-")).max().expect("a journal");
         let ran = self.command(&["release", "--undo", journal.to_str().unwrap()]).output().unwrap().into();
@@ -137,7 +137,7 @@ impl Tiny {
     }
 
     /// Every published tag (not candidates, marks of tests) of every image.
-    fn state(&self) -> BTreeMap<String, String> {
+    pub fn state(&self) -> BTreeMap<String, String> {
         let mut state = BTreeMap::new();
         for id in IDS {
             let tags = self.crane(&["ls", &format!("{}/{}/{id}", self.upstream, self.namespace)]).unwrap_or_default();
