@@ -78,6 +78,10 @@ fn push(context: &Context, plan: &Plan) -> Result<()> {
 }
 
 fn test(context: &Context, args: &Args, plan: &Plan) -> Result<()> {
+    if plan.builds.is_empty() {
+        let why = plan.skipped.first().and_then(|skipped| skipped.reasons.first()).map_or("", String::as_str);
+        report::note(&format!("nothing to build: {} left out by the event ({why})", plan.skipped.len()));
+    }
     if context.root(plan)? == context.repo {
         dockerfiles_are_current(context, plan)?;
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::clone::Ran;
 use crate::proxy::Action;
-use crate::publish::Tiny;
+use crate::tiny::Tiny;
 
 const PUSH: &[&str] = &["ci-build", "--mode", "push"];
 const RELEASE: &[&str] = &["release"];
@@ -155,7 +155,7 @@ fn on_a_full_disk_nothing_is_written_that_no_journal_knows() {
             assert!(said.iter().all(|word| failed.stderr.contains(word)), "{stage:?} {left}: {}", failed.stderr);
             // In a push the one that was written is taken away again by a write and a removal.
             let names = |id: &str| tiny.proxy.log().iter().any(|request| request.changes() && request.path.contains(id));
-            let written = crate::publish::IDS.into_iter().filter(|id| names(&format!("/{id}/"))).count();
+            let written = crate::tiny::IDS.into_iter().filter(|id| names(&format!("/{id}/"))).count();
             assert_eq!(written, at_most, "{stage:?} {left}: {}\n{:?}", failed.stderr, tiny.proxy.log());
             assert_eq!(tiny.state(), before, "{stage:?} {left}: {}", failed.stderr);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clone::Ran;
-use crate::publish::{IDS, IMAGES, Tiny};
+use crate::tiny::{IDS, IMAGES, Tiny};
 
 /// A tiny repository whose test stage pushes no candidates; each image has a Dockerfile of its own.
 fn rebuilding() -> Tiny {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clone;
+mod examples;
 mod faults;
 mod gate;
 mod matrix;
@@ -10,3 +11,4 @@ mod publish;
 mod race;
 mod replace;
 mod sandbox;
+mod tiny;

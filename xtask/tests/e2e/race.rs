@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::clone::Ran;
 use crate::proxy::{Action, Proxy};
-use crate::publish::{IDS, Tiny};
+use crate::tiny::{IDS, Tiny};
 
 const VERSIONS: [&str; 2] = ["v0.1.0", "v0.2.0"];
 

@@ -1,7 +1,7 @@
 //! Scheduled runs: a released version is rebuilt from its own source, an unreleased one is taken over by its tag.
 
 use crate::clone::Ran;
-use crate::publish::{IMAGES, Tiny};
+use crate::tiny::{IMAGES, Tiny};
 
 const SCHEDULE: &str = "[on.schedule]\ncron = \"0 3 * * 0\"\ntags = [\"{version}\"]\nfresh = true\nreplace = true\n";
 
