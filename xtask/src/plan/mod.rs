@@ -78,8 +78,11 @@ pub struct Build {
     /// Seconds.
     pub timeout: u64,
     pub action: Action,
-    /// SHA-256 of the named inputs, in hex.
+    /// SHA-256 of `inputs` as JSON, in hex.
     pub key: String,
+    /// Everything that decides the image, by name: `dockerfile`, `copy:src`, `arg:PYTHON`, `base:debian:12`, …
+    #[serde(default)]
+    pub inputs: Vec<(String, String)>,
     /// Name in FROM → `build:ID` or `REPO@sha256:…`, or `REPO:TAG` while its digest is not known.
     pub parents: Vec<(String, String)>,
     pub test: TestStage,
@@ -184,6 +187,7 @@ pub mod testing {
             timeout: 3600,
             action: Action::Build,
             key: "0".repeat(64),
+            inputs: Vec::new(),
             parents: Vec::new(),
             test: TestStage { load: vec![format!("acme/{id}:local")], ..TestStage::default() },
             push: PushStage { how: How::None, cache_from: Vec::new(), tags: Vec::new(), moving: Vec::new(), replace: false },
