@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 
 use crate::config::Build;
+use crate::facts::content::Content;
 use crate::facts::{Changed, Dockerfile, dockerfile};
 use crate::glob;
 
@@ -44,12 +45,12 @@ const NAMES: [&str; 30] = [
 /// Whether a dependency file of this build changed, and why we say so. Unknown counts as changed.
 ///
 /// The files are those of `dependencies`, else the lock, requirements and project files among what the image takes.
-pub fn changed_for(build: &Build, dockerfile: Option<&Dockerfile>, since: &Changed) -> (bool, String) {
+pub fn changed_for(build: &Build, dockerfile: Option<&Dockerfile>, content: Option<&Content>, since: &Changed) -> (bool, String) {
     let files = match since {
         Changed::Unknown(why) => return (true, format!("whether dependencies changed is not known ({why})")),
         Changed::Files(files) => files,
     };
-    let mut dependencies = files.iter().filter(|file| is_dependency(build, dockerfile, file));
+    let mut dependencies = files.iter().filter(|file| is_dependency(build, dockerfile, content, file));
     match (dependencies.next(), dependencies.count()) {
         (None, _) => (false, "no dependency file changed".into()),
         (Some(file), 0) => (true, format!("the dependency file {file} changed")),
@@ -57,10 +58,10 @@ pub fn changed_for(build: &Build, dockerfile: Option<&Dockerfile>, since: &Chang
     }
 }
 
-fn is_dependency(build: &Build, dockerfile: Option<&Dockerfile>, file: &Utf8Path) -> bool {
+fn is_dependency(build: &Build, dockerfile: Option<&Dockerfile>, content: Option<&Content>, file: &Utf8Path) -> bool {
     match &build.dependencies {
         Some(patterns) => glob::matches_any(patterns, file.as_str()),
-        None => is_dependency_name(file) && dockerfile::takes(&build.context, dockerfile, file),
+        None => is_dependency_name(file) && dockerfile::takes(&build.context, dockerfile, content, file),
     }
 }
 
@@ -127,7 +128,7 @@ mod tests {
             (None, Some(&some), Changed::Unknown("no git".into()), Some("whether dependencies changed is not known (no git)")),
         ];
         for (dependencies, dockerfile, since, reason) in table {
-            let verdict = changed_for(&build(dependencies), dockerfile, &since);
+            let verdict = changed_for(&build(dependencies), dockerfile, None, &since);
             assert_eq!(verdict, (reason.is_some(), reason.unwrap_or("no dependency file changed").to_owned()), "{since:?}");
         }
     }

@@ -6,6 +6,7 @@ use camino::Utf8Path;
 use parse_dockerfile::{Flag, Instruction, Source, Stage};
 use sha2::{Digest as _, Sha256};
 
+use crate::facts::content::Content;
 use crate::facts::words::{Gap, Vars};
 use crate::facts::{Dockerfile, heredoc, hex, sources};
 
@@ -27,6 +28,10 @@ pub fn read(
     let mut taken = Taken::default();
     let syntax = parsed.parser_directives.syntax.as_ref().map(|syntax| syntax.value.value.to_owned());
     taken.images.extend(syntax.clone());
+    // Another language may take anything.
+    if let Some(other) = args.get("BUILDKIT_SYNTAX").or(syntax.as_ref()).filter(|image| !is_dockerfile(image)) {
+        taken.all(format!("# syntax={other} is not known"));
+    }
     let default = ["linux/amd64".to_owned()];
     for platform in if platforms.is_empty() { &default } else { platforms } {
         let platform = platform_vars(platform);
@@ -39,21 +44,36 @@ pub fn read(
     Ok(Dockerfile {
         sha256: hex(&Sha256::digest(text)),
         images: taken.images.into_iter().collect(),
-        sources: if taken.whole { None } else { Some(taken.sources.into_iter().collect()) },
+        sources: if taken.everything { None } else { Some(taken.sources.into_iter().collect()) },
         remotes: taken.remotes.into_iter().collect(),
+        whole: taken.whole,
+        always: taken.always,
+        parents: taken.parents,
+        onbuild: taken.onbuild,
         syntax,
     })
 }
 
+fn is_dockerfile(image: &str) -> bool {
+    let image = image.strip_prefix("docker.io/").unwrap_or(image);
+    let rest = image.strip_prefix("docker/dockerfile").map(|rest| rest.strip_prefix("-upstream").unwrap_or(rest));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
+}
+
 /// Whether a file (relative to the repository) is one that the image is made of; without a Dockerfile, any of the context.
-pub fn takes(context: &Utf8Path, dockerfile: Option<&Dockerfile>, file: &Utf8Path) -> bool {
+pub fn takes(context: &Utf8Path, dockerfile: Option<&Dockerfile>, content: Option<&Content>, file: &Utf8Path) -> bool {
     let inside = if context == "." { Ok(file) } else { file.strip_prefix(context) };
     let Ok(inside) = inside else { return false };
-    match dockerfile.and_then(|dockerfile| dockerfile.sources.as_ref()) {
-        None => true,
-        // It says what COPY leaves out.
-        Some(patterns) => inside == ".dockerignore" || sources::take(patterns, inside.as_str()),
+    // It says what COPY leaves out.
+    if inside == ".dockerignore" {
+        return true;
     }
+    if content.is_some_and(|content| content.ignore.ignores(inside.as_str())) {
+        return false;
+    }
+    let sources = dockerfile.and_then(|dockerfile| dockerfile.sources.as_ref());
+    let sources = sources.filter(|_| content.is_none_or(|content| content.whole.is_none()));
+    sources.is_none_or(|patterns| sources::take(patterns, inside.as_str()))
 }
 
 #[derive(Default)]
@@ -61,17 +81,57 @@ struct Taken {
     images: BTreeSet<String>,
     sources: BTreeSet<String>,
     remotes: BTreeSet<String>,
-    /// Something takes the whole context, or it cannot be known what it takes.
-    whole: bool,
+    /// Something takes the whole context, or it cannot be known what it takes; then `whole` says why.
+    everything: bool,
+    whole: Option<String>,
+    always: Option<String>,
+    parents: bool,
+    onbuild: bool,
 }
 
 impl Taken {
     fn source(&mut self, word: Result<String, Gap>) {
-        match word.ok().and_then(|source| sources::clean(&source)) {
-            Some(source) => _ = self.sources.insert(source),
-            None => self.whole = true,
+        match word.map(|source| sources::clean(&source)) {
+            Ok(Some(source)) => _ = self.sources.insert(source),
+            Ok(None) => self.everything = true,
+            Err(gap) => self.all(format!("{} is not known before the build", gap.0)),
         }
     }
+
+    fn all(&mut self, why: String) {
+        self.everything = true;
+        self.whole.get_or_insert(why);
+    }
+
+    /// A source of ADD. Its content is that of another time unless the Dockerfile says which it has to be.
+    fn add(&mut self, word: Result<String, Gap>, fixed: bool) {
+        match &word {
+            Ok(source) if is_remote(source) => {
+                if !fixed && !names_commit(source) {
+                    self.always.get_or_insert(format!("ADD {source} has no checksum"));
+                }
+                self.remotes.insert(source.clone());
+            }
+            Ok(_) => self.source(word),
+            Err(gap) => {
+                self.always.get_or_insert(format!("ADD may download what {} says", gap.0));
+                self.source(word);
+            }
+        }
+    }
+}
+
+/// `https://…`, `git@host:path`
+fn is_remote(source: &str) -> bool {
+    let scp = source.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(':')?.0)));
+    source.contains("://") || scp.is_some_and(|(user, host)| !user.contains('/') && !host.contains('/'))
+}
+
+/// `….git#COMMIT`, `….git#COMMIT:folder`: full, because a short one may become another's beginning.
+fn names_commit(source: &str) -> bool {
+    let commit = source.rsplit_once('#').map(|(_, fragment)| fragment.split(':').next().unwrap_or(fragment));
+    let is_git = source.split('#').next().is_some_and(|address| address.ends_with(".git") || !address.starts_with("http"));
+    is_git && commit.is_some_and(|commit| [40, 64].contains(&commit.len()) && commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Follows the stages that the target needs, parents first, because variables are inherited.
@@ -138,16 +198,13 @@ fn step(
         Instruction::Arg(arg) => declare(vars, &arg.arguments.value, args, &global.known),
         Instruction::Env(env) => assign(vars, &env.arguments.value),
         Instruction::Copy(copy) if flag(&copy.options, "from").is_none() => {
+            taken.parents |= copy.options.iter().any(|flag| flag.name.value.eq_ignore_ascii_case("parents"));
             paths(&copy.src).for_each(|path| taken.source(vars.expand(path)));
         }
         Instruction::Add(add) => {
-            for path in paths(&add.src) {
-                let word = vars.expand(path);
-                match &word {
-                    Ok(path) if path.contains("://") || path.starts_with("git@") => _ = taken.remotes.insert(path.clone()),
-                    _ => taken.source(word),
-                }
-            }
+            let sum = flag(&add.options, "checksum").map(|sum| vars.expand(sum).unwrap_or_default());
+            let fixed = sum.is_some_and(|sum| !sum.is_empty());
+            paths(&add.src).for_each(|path| taken.add(vars.expand(path), fixed));
         }
         Instruction::Run(run) => {
             let binds = run.options.iter().filter_map(mount).filter(|mount| mount.is_bind() && mount.get("from").is_none());
@@ -156,7 +213,10 @@ fn step(
             }
         }
         // What it takes depends on who builds on this stage.
-        Instruction::Onbuild(_) => taken.whole = true,
+        Instruction::Onbuild(_) => {
+            taken.onbuild = true;
+            taken.all("ONBUILD steps take what they need later".into());
+        }
         _ => {}
     }
     Ok(())
@@ -201,7 +261,7 @@ impl<'a> Mount<'a> {
     }
 
     fn is_bind(&self) -> bool {
-        self.get("type").is_none_or(|kind| kind == "bind")
+        self.get("type").is_none_or(|kind| kind == "bind" || kind.contains('$'))
     }
 }
 

@@ -159,10 +159,65 @@ fn files_of_the_context() {
         ("services/web", vec!["app.py"], "services/website/app.py", false),
         (".", vec!["a"], ".dockerignore", true),
     ] {
-        assert_eq!(takes(context.into(), Some(&some(&sources)), file.into()), yes, "{context} {sources:?} {file}");
+        assert_eq!(takes(context.into(), Some(&some(&sources)), None, file.into()), yes, "{context} {sources:?} {file}");
     }
-    assert!(takes(".".into(), None, "anything".into()), "unknown takes everything");
-    assert!(takes("a".into(), Some(&Dockerfile::default()), "a/b".into()) && !takes("a".into(), None, "b".into()));
+    assert!(takes(".".into(), None, None, "anything".into()), "unknown takes everything");
+    let none = Dockerfile::default();
+    assert!(takes("a".into(), Some(&none), None, "a/b".into()) && !takes("a".into(), None, None, "b".into()));
+    let content = |ignore: &str, whole: Option<&str>| Content {
+        ignore: crate::facts::ignore::Ignore::parse(ignore),
+        whole: whole.map(str::to_owned),
+        ..Content::default()
+    };
+    for (ignore, whole, file, yes) in [
+        ("*.md", None, "a/src/x.md", true),
+        ("**/*.md", None, "a/src/x.md", false),
+        ("src\n!src/keep", None, "a/src/keep", true),
+        ("src\n!src/keep", None, "a/src/x", false),
+        ("", None, "a/other", false),
+        ("", Some("src goes through a link"), "a/other", true),
+        ("*", Some("src goes through a link"), "a/other", false),
+        ("*", None, "a/.dockerignore", true),
+    ] {
+        let content = content(ignore, whole);
+        assert_eq!(takes("a".into(), Some(&some(&["src"])), Some(&content), file.into()), yes, "{ignore:?} {whole:?} {file}");
+    }
+}
+
+#[test]
+fn what_cannot_be_known_is_said() {
+    let commit = "0123456789012345678901234567890123456789";
+    let table = [
+        ("COPY . .", None, None),
+        ("COPY $X .", Some("`X` is not known before the build"), None),
+        ("ONBUILD COPY x .", Some("ONBUILD steps take what they need later"), None),
+        ("ADD https://x.test/a.tgz /", None, Some("ADD https://x.test/a.tgz has no checksum")),
+        ("ADD --checksum=sha256:aa https://x.test/a.tgz /", None, None),
+        ("ARG SUM=sha256:aa\nADD --checksum=$SUM https://x.test/a.tgz /", None, None),
+        ("ADD --checksum=$SUM https://x.test/a.tgz /", None, Some("ADD https://x.test/a.tgz has no checksum")),
+        ("ADD git@x.test:o/r.git#main /", None, Some("ADD git@x.test:o/r.git#main has no checksum")),
+        ("ADD me@x.test:o/r.git /", None, Some("ADD me@x.test:o/r.git has no checksum")),
+        ("ADD $URL /", Some("`URL` is not known before the build"), Some("ADD may download what `URL` says")),
+        ("ADD a@b /", None, None),
+    ];
+    for (text, whole, always) in table {
+        let read = plain(&format!("FROM a\n{text}\n"));
+        assert_eq!((read.whole.as_deref(), read.always.as_deref()), (whole, always), "{text}");
+    }
+    for (source, fixed) in
+        [("https://x.test/r.git#COMMIT", true), ("git@x.test:r#COMMIT:a/b", true), ("https://x.test/r#COMMIT", false)]
+    {
+        let read = plain(&format!("FROM a\nADD {} /\n", source.replace("COMMIT", commit)));
+        assert_eq!(read.always.is_none(), fixed, "{source}");
+    }
+    for (syntax, known) in
+        [("docker/dockerfile:1", true), ("docker.io/docker/dockerfile-upstream@sha256:aa", true), ("me/dockerfile", false)]
+    {
+        let read = plain(&format!("# syntax={syntax}\nFROM a\n"));
+        assert_eq!((read.whole.is_none(), read.sources.is_some()), (known, known), "{syntax}");
+    }
+    let read = plain("FROM a\nCOPY --parents x/y /\nONBUILD RUN x\n");
+    assert!(read.parents && read.onbuild && !plain("FROM a\nCOPY x /\n").parents);
 }
 
 proptest! {

@@ -1,14 +1,17 @@
 //! What a plan needs to know of the world, gathered by one door and handed to the pure planner as data.
 
 mod changes;
+pub mod content;
 pub mod dockerfile;
 pub mod git;
 mod heredoc;
+pub mod ignore;
 #[cfg(test)]
 mod lab;
 pub mod mounted;
 mod source;
 mod sources;
+mod tree;
 mod words;
 
 use std::collections::BTreeMap;
@@ -22,6 +25,7 @@ use crate::config::{Build, Config, Env};
 use crate::error::Fault;
 use crate::event::{Event, Recorded};
 use crate::exec::Runner;
+use content::Content;
 use git::Git;
 
 /// Everything outside `images.toml` that decides a plan. Recorded with golden plans.
@@ -54,6 +58,12 @@ pub struct Facts {
     /// By build: what its Dockerfile is made of where its arguments, target or platforms make a difference.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub variants: BTreeMap<String, Dockerfile>,
+    /// By build: the files it takes from its context.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<String, Content>,
+    /// Build → the one in `contents` that takes the same.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub same_content: BTreeMap<String, String>,
     /// By path: hash of what tests mount.
     pub mounted: BTreeMap<Utf8PathBuf, String>,
 }
@@ -62,6 +72,11 @@ impl Facts {
     /// What the Dockerfile of a build takes from outside.
     pub fn dockerfile(&self, build: &Build) -> Option<&Dockerfile> {
         self.variants.get(&build.id).or_else(|| self.dockerfiles.get(&build.dockerfile))
+    }
+
+    /// The files that a build takes from its context, where they are known.
+    pub fn content(&self, build: &Build) -> Option<&Content> {
+        self.contents.get(self.same_content.get(&build.id).unwrap_or(&build.id))
     }
 }
 
@@ -91,6 +106,18 @@ pub struct Dockerfile {
     /// What ADD downloads; its content is not known here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remotes: Vec<String>,
+    /// Why it counts as taking the whole context, though it does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<String>,
+    /// Why it may make another image each time, of the same files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub always: Option<String>,
+    /// `COPY --parents`: the folders around a source are taken, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parents: bool,
+    /// Has ONBUILD steps, which run in whatever is built on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onbuild: bool,
     /// The image of `# syntax=`; also among `images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syntax: Option<String>,
@@ -164,6 +191,7 @@ pub fn gather(
             facts.since_release = Changed::Unknown(why);
         }
     }
+    content::add(repo, config, &mut facts, &|| runner.is_interrupted());
     if runner.is_interrupted() {
         return Err(Fault::interrupted().into());
     }

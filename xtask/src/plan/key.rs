@@ -1,14 +1,13 @@
-//! The key of a build: SHA-256 over its named inputs.
+//! The key of a build: SHA-256 over its named inputs. Equal keys are equal images, whatever the commit.
 //!
-//! Until files are hashed one by one, the whole source (the commit and what differs from it) is one input:
-//! too careful, never stale.
+//! Where the files that it takes are not known, the commit and what differs from it are inputs: too careful, never stale.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::parents::Resolved;
+use super::parents::{self, Resolved};
 use super::planner::Input;
 use crate::config::{Build, Test};
 
@@ -22,30 +21,57 @@ pub struct Inputs<'a> {
     pub keys: &'a BTreeMap<String, String>,
 }
 
+impl Inputs<'_> {
+    /// Everything that decides the image, in a fixed order. Of a secret only its id.
+    pub fn named(&self) -> Vec<(String, String)> {
+        let Inputs { input, build, .. } = self;
+        let (facts, dockerfile) = (input.facts, input.facts.dockerfile(build));
+        let mut named = Vec::new();
+        let mut name = |kind: &str, name: &str, value: &str| {
+            let name = if name.is_empty() { kind.to_owned() } else { format!("{kind}:{name}") };
+            named.push((name, value.to_owned()));
+        };
+        dockerfile.iter().for_each(|dockerfile| name("dockerfile", "", &dockerfile.sha256));
+        build.target.iter().for_each(|target| name("target", "", target));
+        name("platforms", "", &self.platforms.join(" "));
+        input.version.iter().for_each(|version| name("version", "", &version.text));
+        self.args.iter().for_each(|(arg, value)| name("arg", arg, value));
+        // The id is the title of the image; the labels that tell the commit are no reason to build again.
+        name("label", "org.opencontainers.image.title", &build.id);
+        build.labels.iter().for_each(|(label, value)| name("label", label, value));
+        build.secrets.keys().for_each(|id| name("secret", id, ""));
+        for base in dockerfile.iter().flat_map(|dockerfile| &dockerfile.images) {
+            if !self.parents.iter().any(|parent| parent.name == *base) {
+                name("base", base, base.split_once('@').map_or("by name", |(_, digest)| digest));
+            }
+        }
+        for parent in self.parents {
+            let key = parent.is.strip_prefix("build:").and_then(|id| self.keys.get(id));
+            name("parent", &parent.name, key.unwrap_or(&parent.is));
+        }
+        for (source, hash) in facts.content(build).iter().flat_map(|content| &content.sources) {
+            name("copy", source, hash);
+        }
+        if let Some(why) = self.unknown(build) {
+            name("always", "", &why);
+            name("context", "", build.context.as_str());
+            facts.commit.iter().for_each(|commit| name("commit", "", commit));
+            facts.dirty.iter().for_each(|dirty| name("dirty", "", dirty));
+        }
+        named
+    }
+
+    /// Why a build may make another image of the same inputs: for a reason of its own, or that of a parent in this run.
+    fn unknown(&self, build: &Build) -> Option<String> {
+        let own = self.input.facts.content(build).map_or(Some("the files were not read"), |content| content.always.as_deref());
+        let mut parents = parents::points(self.input, build).filter(|parent| self.keys.contains_key(&parent.id));
+        own.map(str::to_owned).or_else(|| parents.find_map(|parent| Some(format!("{}: {}", parent.id, self.unknown(parent)?))))
+    }
+}
+
 /// Lower-case hex, 64 characters.
-pub fn key(inputs: &Inputs<'_>) -> String {
-    let Inputs { input, build, .. } = inputs;
-    let dockerfile = input.facts.dockerfile(build);
-    let parent = |parent: &Resolved| {
-        let key = parent.is.strip_prefix("build:").and_then(|id| inputs.keys.get(id));
-        (parent.name.clone(), key.unwrap_or(&parent.is).clone())
-    };
-    let named = json!({
-        "args": inputs.args,
-        "bases": dockerfile.map(|dockerfile| &dockerfile.images),
-        "context": build.context,
-        "dirty": input.facts.dirty,
-        "dockerfile": dockerfile.map(|dockerfile| &dockerfile.sha256),
-        "id": build.id,
-        "labels": build.labels,
-        "parents": inputs.parents.iter().map(parent).collect::<Vec<_>>(),
-        "platforms": inputs.platforms,
-        "secrets": build.secrets.keys().collect::<Vec<_>>(),
-        "source": input.facts.commit,
-        "target": build.target,
-        "version": input.version.map(|version| &version.text),
-    });
-    crate::facts::hex(&Sha256::digest(serde_json::to_vec(&named).unwrap_or_default()))
+pub fn key(inputs: &[(String, String)]) -> String {
+    crate::facts::hex(&Sha256::digest(serde_json::to_vec(inputs).unwrap_or_default()))
 }
 
 /// The key of a build together with everything its tests consist of. Lower-case hex, 64 characters.

@@ -86,8 +86,11 @@ pub struct Build {
     /// `REPOSITORY@DIGEST` of the image that is reused; null where one is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused: Option<String>,
-    /// SHA-256 of the named inputs, in hex.
+    /// SHA-256 of `inputs` as JSON, in hex.
     pub key: String,
+    /// Everything that decides the image, by name: `dockerfile`, `copy:src`, `arg:PYTHON`, `base:debian:12`, …
+    #[serde(default)]
+    pub inputs: Vec<(String, String)>,
     /// Name in FROM → `build:ID` or `REPO@sha256:…`, or `REPO:TAG` while its digest is not known.
     pub parents: Vec<(String, String)>,
     pub test: TestStage,
@@ -193,6 +196,7 @@ pub mod testing {
             action: Action::Build,
             reused: None,
             key: "0".repeat(64),
+            inputs: Vec::new(),
             parents: Vec::new(),
             test: TestStage { load: vec![format!("acme/{id}:local")], ..TestStage::default() },
             push: PushStage { how: How::None, cache_from: Vec::new(), tags: Vec::new(), moving: Vec::new(), replace: false },

@@ -138,7 +138,8 @@ fn build(
     let mut reasons = taken.reasons.clone();
     let repository = with_registry(input.config, &build.repository);
     let dockerfile = input.facts.dockerfile(build);
-    let (dependencies_changed, why) = deps::changed_for(build, dockerfile, &input.facts.since_release);
+    let (dependencies_changed, why) =
+        deps::changed_for(build, dockerfile, input.facts.content(build), &input.facts.since_release);
     let fresh = match policy.fresh {
         _ if matches!(input.event, Event::Manual { rebuild: true, .. }) => Some("fresh: a rebuild was asked for".to_owned()),
         FreshWhen::Always => Some("fresh: the event says so".into()),
@@ -163,8 +164,14 @@ fn build(
     let platforms = platforms(input, build, policy);
     let parents = parents::resolve(input, build, all)?;
     let args = tags::fill_all(input, build, &build.args)?;
-    let inputs = key::Inputs { input, build, args: &args, platforms: &platforms, parents: &parents, keys };
+    let inputs = key::Inputs { input, build, args: &args, platforms: &platforms, parents: &parents, keys }.named();
     let key = key::key(&inputs);
+    warnings.extend(input.facts.content(build).and_then(|content| content.missing.first()).map(|source| {
+        format!(
+            "{}: {} takes {source}, which is not in the context {}: its build will fail",
+            build.id, build.dockerfile, build.context
+        )
+    }));
     keys.insert(build.id.clone(), key.clone());
     let candidates = with_registry(input.config, &build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
@@ -200,6 +207,7 @@ fn build(
         platforms,
         repository,
         key,
+        inputs,
         reasons,
     })
 }

@@ -10,7 +10,7 @@ use crate::config::condition::{Condition, Subject, selects};
 use crate::config::{Build, EventKey, Policy};
 use crate::error::Fault;
 use crate::event::Event;
-use crate::facts::{Changed, dockerfile};
+use crate::facts::{Changed, content, dockerfile};
 use crate::glob;
 
 /// A build that is in, with what its event does for it.
@@ -158,7 +158,8 @@ fn made_of(input: &Input<'_>, build: &Build, file: &Utf8Path) -> bool {
     if build.tests.iter().flat_map(|test| &test.mounts).any(|(path, _)| is_or_under(path)) {
         return true;
     }
-    dockerfile::takes(&build.context, input.facts.dockerfile(build), file)
+    file == content::ignore_of(&build.dockerfile)
+        || dockerfile::takes(&build.context, input.facts.dockerfile(build), input.facts.content(build), file)
 }
 
 /// A child is in whenever its parent is built and the event has a policy for the child.

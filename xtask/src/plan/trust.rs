@@ -17,6 +17,9 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         if build.key.len() != 64 || !build.key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return fault("the key", &build.key);
         }
+        if !build.inputs.is_empty() && build.key != super::key::key(&build.inputs) {
+            return fault("the key, which is not that of the inputs,", &build.key);
+        }
         let logs = build.tests.iter().map(|test| test.log.as_str());
         let mounts = build.tests.iter().flat_map(|test| &test.mounts).map(|(path, _)| path.as_str());
         for path in [build.dockerfile.as_str(), &build.context].into_iter().chain(logs).chain(mounts) {
@@ -57,6 +60,8 @@ mod tests {
         assert_eq!(with(|build| build.context = "/etc".into()), "a path of a is \"/etc\"");
         assert_eq!(with(|build| build.id = "../x".into()), "the id of ../x is \"../x\"");
         assert_eq!(with(|build| build.key = "x".into()), "the key of a is \"x\"");
+        let other = with(|build| build.inputs = vec![("target".into(), "x".into())]);
+        assert!(other.starts_with("the key, which is not that of the inputs, of a is"), "{other}");
         assert_eq!(with(|build| build.parents = vec![("b".into(), "build:b".into())]), "a parent of a is \"build:b\"");
     }
 }

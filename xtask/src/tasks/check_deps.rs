@@ -22,7 +22,8 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     if builds.is_empty() {
         return Err(Fault::usage("--only selects nothing").hint("run `cargo xtask plan` to see what there is").into());
     }
-    let verdicts = builds.iter().map(|build| deps::changed_for(build, facts.dockerfile(build), &facts.since_release));
+    let verdicts =
+        builds.iter().map(|build| deps::changed_for(build, facts.dockerfile(build), facts.content(build), &facts.since_release));
     let (mut changed, mut reasons) = (false, Vec::new());
     for (build_changed, reason) in verdicts {
         changed |= build_changed;

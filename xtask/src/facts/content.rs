@@ -1,0 +1,141 @@
+//! What a build really takes from its context: one hash for each source of COPY, ADD and bind mounts.
+//!
+//! As BuildKit sees it: names, contents, permissions, extended attributes and the texts of links; neither times nor
+//! owners. Where that cannot be known it takes more, or says why such a build is never the same as another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use super::ignore::Ignore;
+use super::tree::{Digests, Tree};
+use super::{Dockerfile, Facts};
+use crate::config::{Build, Config};
+
+/// The files that a build takes, as hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Content {
+    /// (pattern as in [`Dockerfile::sources`] or `.`, SHA-256 in hex), sorted.
+    pub sources: Vec<(String, String)>,
+    /// Why the whole context counts, though the Dockerfile does not ask for all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole: Option<String>,
+    /// Why the hashes do not say what the build takes: it may be another image each time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub always: Option<String>,
+    /// Sources that are not in the context; a build would fail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    #[serde(skip_serializing_if = "Ignore::is_empty")]
+    pub ignore: Ignore,
+}
+
+/// The whole context, as a pattern.
+const ALL: &str = ".";
+
+/// What decides the content of a build; builds that agree in it share one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked<'a> {
+    context: &'a Utf8Path,
+    /// Which `.dockerignore`: that of the Dockerfile, where it has one of its own, else that of the context.
+    ignore: Option<&'a Utf8Path>,
+    patterns: Vec<&'a str>,
+    whole: Option<String>,
+    always: Option<&'a str>,
+    parents: bool,
+}
+
+/// Adds the contents of all builds to the facts. `stop` ends it early; the facts are of no use then.
+pub fn add(repo: &Utf8Path, config: &Config, facts: &mut Facts, stop: &(dyn Fn() -> bool + Sync)) {
+    let mut asked: BTreeMap<Asked<'_>, Vec<&Build>> = BTreeMap::new();
+    let own: BTreeSet<&Utf8Path> = config.builds.iter().map(|build| build.dockerfile.as_path()).collect();
+    let own: BTreeSet<&Utf8Path> = own.into_iter().filter(|path| repo.join(ignore_of(path)).exists()).collect();
+    for build in &config.builds {
+        let Some(dockerfile) = facts.dockerfile(build) else { continue };
+        asked.entry(ask(config, facts, build, dockerfile, &own)).or_default().push(build);
+    }
+    // One tree for all that see the same files, so that these are walked once.
+    let mut groups: BTreeMap<(&Utf8Path, Option<&Utf8Path>), Vec<(Asked<'_>, Vec<&Build>)>> = BTreeMap::new();
+    for (asked, builds) in asked {
+        groups.entry((asked.context, asked.ignore)).or_default().push((asked, builds));
+    }
+    let (mut digests, mut contents, mut same) = (Digests::default(), BTreeMap::new(), BTreeMap::new());
+    for ((context, dockerfile), members) in groups {
+        let file = dockerfile.map_or_else(|| context.join(".dockerignore"), ignore_of);
+        // One that cannot be read leaves nothing out here; the build itself will say what is wrong with it.
+        let text = std::fs::read(repo.join(file)).unwrap_or_default();
+        let mut tree = Tree::new(repo, context, Ignore::parse(&String::from_utf8_lossy(&text)));
+        let patterns: BTreeSet<&str> = members.iter().flat_map(|(asked, _)| asked.patterns.iter().copied()).collect();
+        tree.read(&patterns, &mut digests, stop);
+        if members.iter().flat_map(|(asked, _)| &asked.patterns).any(|pattern| tree.link(pattern).is_some()) {
+            tree.read(&BTreeSet::from([ALL]), &mut digests, stop);
+        }
+        let mut known: BTreeMap<(&str, bool), String> = BTreeMap::new();
+        for (asked, builds) in members {
+            let content = content(&asked, &tree, &mut known);
+            let [first, others @ ..] = builds.as_slice() else { continue };
+            same.extend(others.iter().map(|other| (other.id.clone(), first.id.clone())));
+            contents.insert(first.id.clone(), content);
+        }
+    }
+    (facts.contents, facts.same_content) = (contents, same);
+}
+
+/// `Dockerfile.dockerignore`
+pub fn ignore_of(dockerfile: &Utf8Path) -> camino::Utf8PathBuf {
+    format!("{dockerfile}.dockerignore").into()
+}
+
+fn ask<'a>(
+    config: &Config,
+    facts: &'a Facts,
+    build: &'a Build,
+    dockerfile: &'a Dockerfile,
+    own: &BTreeSet<&'a Utf8Path>,
+) -> Asked<'a> {
+    let triggers = || {
+        let parents = build.parents.iter().filter_map(|parent| config.builds.iter().find(|other| other.image == parent.image));
+        let mut triggers = parents.filter(|other| facts.dockerfile(other).is_some_and(|dockerfile| dockerfile.onbuild));
+        let foreign = dockerfile.images.iter().find(|image| image.contains("onbuild"));
+        triggers.next().map(|parent| &parent.image).or(foreign).map(|name| format!("{name} has ONBUILD steps"))
+    };
+    let whole = dockerfile.whole.clone().or_else(triggers);
+    let patterns = match &dockerfile.sources {
+        Some(sources) if whole.is_none() => sources.iter().map(String::as_str).collect(),
+        _ => vec![ALL],
+    };
+    Asked {
+        context: &build.context,
+        ignore: own.get(build.dockerfile.as_path()).copied(),
+        patterns,
+        whole,
+        always: dockerfile.always.as_deref(),
+        parents: dockerfile.parents,
+    }
+}
+
+fn content<'a>(asked: &Asked<'a>, tree: &Tree, known: &mut BTreeMap<(&'a str, bool), String>) -> Content {
+    let link = asked.patterns.iter().find_map(|pattern| tree.link(pattern).map(|link| format!("{pattern} goes through {link}")));
+    let patterns = if link.is_some() { &[ALL][..] } else { &asked.patterns };
+    let mut hash = |pattern: &&'a str| {
+        let hash = known.entry((pattern, asked.parents)).or_insert_with(|| tree.hash(pattern, asked.parents));
+        ((*pattern).to_owned(), hash.clone())
+    };
+    let missing: Vec<String> = patterns.iter().filter(|pattern| tree.lacks(pattern)).map(|&pattern| pattern.to_owned()).collect();
+    // What is made between plan and build is not known here.
+    let made_later = missing.first().map(|pattern| format!("{pattern} is not in the context {}", asked.context));
+    let fault = patterns.iter().find_map(|pattern| tree.fault(pattern));
+    Content {
+        sources: patterns.iter().map(&mut hash).collect(),
+        whole: asked.whole.clone().or(link),
+        always: asked.always.map(str::to_owned).or(fault).or(made_later),
+        missing,
+        ignore: tree.ignore.clone(),
+    }
+}
+
+#[cfg(test)]
+#[path = "content_tests.rs"]
+mod tests;
