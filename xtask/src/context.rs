@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::exec::Runner;
 use crate::plan::{self, Plan};
 use crate::worktree::{self, WorkTree};
-use crate::{credentials, event, facts, report, resolve, sandbox, template};
+use crate::{bases, credentials, event, facts, report, resolve, sandbox, template};
 
 /// Made once by `main`; configuration and engine are looked up when a task first asks.
 pub struct Context {
@@ -189,7 +189,8 @@ impl Context {
         facts::gather(&self.runner, &self.repo, config, recorded, &self.env, &rendered)
     }
 
-    /// The plan of this run: the one of `--plan`, else made here; the same one however often it is asked for.
+    /// The plan of this run: the one of `--plan`, else made here, with the digests of the bases as they are now; the
+    /// same one however often it is asked for.
     ///
     /// # Errors
     /// Usage faults of configuration, event and selection; refused: a plan that leaves the sandbox.
@@ -197,14 +198,27 @@ impl Context {
         if let Some(plan) = self.plan.get() {
             return Ok(plan.clone());
         }
+        let plan = self.planned(true)?;
+        Ok(self.plan.get_or_init(|| plan).clone())
+    }
+
+    /// A plan for which no registry is asked: bases go by their names, so that its keys are not those of a run.
+    ///
+    /// # Errors
+    /// Those of [`Context::plan`].
+    pub fn draft(&self) -> Result<Plan> {
+        self.planned(false)
+    }
+
+    fn planned(&self, pin: bool) -> Result<Plan> {
         let only = self.only()?;
         let plan = match &self.global.plan {
             Some(file) => plan::narrow(load(file)?, &only, self.config()?)?,
             None => {
                 let recorded = self.recorded()?;
                 match self.released_source(&recorded)? {
-                    Some(root) => self.plan_of(root, &recorded, &only)?,
-                    None => plan::plan(self.config()?, &recorded.event, &self.facts(&recorded)?, &only)?,
+                    Some(root) => self.plan_with(&self.config_of(root)?, root, &recorded, &only, pin)?,
+                    None => self.plan_with(self.config()?, &self.repo, &recorded, &only, pin)?,
                 }
             }
         };
@@ -212,7 +226,7 @@ impl Context {
             report::note(&format!("warning: {warning}"));
         }
         self.refuse_foreign(&plan)?;
-        Ok(self.plan.get_or_init(|| plan).clone())
+        Ok(plan)
     }
 
     /// The plan, with what the registry has already.
@@ -228,12 +242,24 @@ impl Context {
         Ok(self.resolved.get_or_init(|| plan).clone())
     }
 
-    /// The same plan for the source of a released version.
-    fn plan_of(&self, root: &Utf8Path, recorded: &event::Recorded, only: &[Condition]) -> Result<Plan> {
-        let config = self.config_of(root)?;
-        let rendered = template::render_all(root, &config)?;
-        let facts = facts::gather(&self.runner, root, &config, recorded, &self.env, &rendered)?;
-        plan::plan(&config, &recorded.event, &facts, only)
+    fn plan_with(
+        &self,
+        config: &Config,
+        root: &Utf8Path,
+        recorded: &event::Recorded,
+        only: &[Condition],
+        pin: bool,
+    ) -> Result<Plan> {
+        let rendered = template::render_all(root, config)?;
+        let mut facts = facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)?;
+        let draft = plan::plan(config, &recorded.event, &facts, only)?;
+        let open = draft.by_name();
+        if !pin || open.is_empty() {
+            return Ok(draft);
+        }
+        let sandbox = self.engine.as_ref().filter(|engine| engine.sandbox);
+        facts.bases = bases::digests(&self.runner, &open, sandbox.and_then(|engine| engine.registry.as_deref()));
+        plan::plan(config, &recorded.event, &facts, only)
     }
 
     /// A run that replaces a released version builds the source of its git tag, never whatever the branch is now.

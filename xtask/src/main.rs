@@ -1,6 +1,7 @@
 //! `cargo xtask`: the table of contents.
 
 mod bake;
+mod bases;
 mod build;
 mod candidate;
 mod cli;

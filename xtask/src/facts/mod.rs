@@ -64,6 +64,10 @@ pub struct Facts {
     /// Build → the one in `contents` that takes the same.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub same_content: BTreeMap<String, String>,
+    /// Reference as in FROM, or `REPO:TAG` of a published parent → digest; `None`: its registry has no such image.
+    /// What is not known, or was not asked for, is not in it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub bases: BTreeMap<String, Option<String>>,
     /// By path: hash of what tests mount.
     pub mounted: BTreeMap<Utf8PathBuf, String>,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use sha2::{Digest as _, Sha256};
 
 use super::{plan, render};
 use crate::config::{self, Config, Env};
@@ -83,6 +84,8 @@ pub(crate) fn facts(root: &Utf8Path, config: &Config, changed: Option<&[&str]>) 
             dockerfile::read(&text, &build.args, build.target.as_deref(), &build.platforms).unwrap(),
         );
     }
+    let pin = |image: &String| (image.clone(), Some(format!("sha256:{}", crate::facts::hex(&Sha256::digest(image)))));
+    let bases = dockerfiles.values().flat_map(|dockerfile: &crate::facts::Dockerfile| &dockerfile.images).map(pin).collect();
     let changed = changed
         .map_or(Changed::Unknown("nothing was compared".into()), |files| Changed::Files(files.iter().map(Into::into).collect()));
     Facts {
@@ -97,6 +100,7 @@ pub(crate) fn facts(root: &Utf8Path, config: &Config, changed: Option<&[&str]>) 
         since_release: changed.clone(),
         changed,
         dockerfiles,
+        bases,
         ..Facts::default()
     }
 }

@@ -42,7 +42,7 @@ impl Inputs<'_> {
         build.secrets.keys().for_each(|id| name("secret", id, ""));
         for base in dockerfile.iter().flat_map(|dockerfile| &dockerfile.images) {
             if !self.parents.iter().any(|parent| parent.name == *base) {
-                name("base", base, base.split_once('@').map_or("by name", |(_, digest)| digest));
+                name("base", base, pinned(input, base).as_deref().unwrap_or(BY_NAME));
             }
         }
         for parent in self.parents {
@@ -63,10 +63,26 @@ impl Inputs<'_> {
 
     /// Why a build may make another image of the same inputs: for a reason of its own, or that of a parent in this run.
     fn unknown(&self, build: &Build) -> Option<String> {
+        let dockerfile = self.input.facts.dockerfile(build);
         let own = self.input.facts.content(build).map_or(Some("the files were not read"), |content| content.always.as_deref());
+        let own = own.map(str::to_owned).or_else(|| {
+            let parent = |base: &str| parents::points(self.input, build).any(|parent| parents::means(self.input, base, parent));
+            let mut bases = dockerfile?.images.iter().filter(|base| !parent(base.as_str()));
+            let base = bases.find(|base| pinned(self.input, base).is_none())?;
+            Some(format!("the digest of {base} is not known"))
+        });
         let mut parents = parents::points(self.input, build).filter(|parent| self.keys.contains_key(&parent.id));
-        own.map(str::to_owned).or_else(|| parents.find_map(|parent| Some(format!("{}: {}", parent.id, self.unknown(parent)?))))
+        own.or_else(|| parents.find_map(|parent| Some(format!("{}: {}", parent.id, self.unknown(parent)?))))
     }
+}
+
+/// The value of a base whose digest is not known.
+pub const BY_NAME: &str = "by name";
+
+/// The digest of an image that is no parent.
+pub fn pinned(input: &Input<'_>, base: &str) -> Option<String> {
+    let written = base.split_once('@').map(|(_, digest)| digest.to_owned());
+    written.or_else(|| input.facts.bases.get(base).cloned().flatten())
 }
 
 /// Lower-case hex, 64 characters.

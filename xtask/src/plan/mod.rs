@@ -58,6 +58,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Images that builds start from and whose digest the plan does not know.
+    pub fn by_name(&self) -> std::collections::BTreeSet<String> {
+        let bases = self.builds.iter().flat_map(|build| &build.inputs);
+        let bases = bases.filter(|(_, value)| value == key::BY_NAME).filter_map(|(name, _)| name.strip_prefix("base:"));
+        let parents = self.builds.iter().flat_map(|build| &build.parents).map(|(_, is)| is.as_str());
+        bases.chain(parents.filter(|is| !is.starts_with("build:") && !is.contains('@'))).map(str::to_owned).collect()
+    }
+
     /// The ids of all builds.
     pub fn ids(&self) -> std::collections::BTreeSet<String> {
         self.builds.iter().map(|build| build.id.clone()).collect()

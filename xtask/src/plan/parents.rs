@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::planner::{Input, with_registry};
 use super::select::Taken;
-use crate::config::{Build, Parent};
+use crate::config::{Build, EventKey, Parent};
 use crate::error::Fault;
 
 /// A FROM that is an image of this repository.
@@ -84,11 +84,38 @@ fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -
             .hint(format!("run `cargo xtask ci-build --mode test --only image={}`", build.image))
             .into());
     }
-    Ok(format!("{}:{}", with_registry(input.config, &build.repository), parent.tag))
+    let repository = with_registry(input.config, &build.repository);
+    let reference = format!("{repository}:{}", parent.tag);
+    match input.facts.bases.get(&reference) {
+        None => Ok(reference),
+        Some(Some(digest)) => Ok(format!("{repository}@{digest}")),
+        Some(None) => {
+            let message = format!("base image {reference} of {} not found: it was never published", child.id);
+            let by_hand = build.on.iter().any(|policy| policy.event == EventKey::Manual && !policy.tags.is_empty());
+            let hint = match by_hand {
+                true => "build it first: `cargo xtask ci --event manual`".to_owned(),
+                false => format!("publish {} first; `cargo xtask plan --event …` shows which event does", build.id),
+            };
+            Err(Fault::usage(message).hint(hint).into())
+        }
+    }
+}
+
+/// The other images that a build starts from, each with the digest that it is pinned to.
+pub fn pins(input: &Input<'_>, child: &Build, parents: &[Resolved]) -> Vec<(String, String)> {
+    let Some(dockerfile) = input.facts.dockerfile(child) else { return Vec::new() };
+    // The frontend of `# syntax=` is not looked up among the contexts.
+    let frontend = |base: &&String| dockerfile.syntax.as_ref() == Some(base);
+    let bases = dockerfile.images.iter().filter(|base| !frontend(base) && !parents.iter().any(|parent| parent.name == **base));
+    let pin = |base: &String| {
+        let digest = input.facts.bases.get(base)?.as_ref()?;
+        Some((base.clone(), format!("{}@{digest}", repository_of(base))))
+    };
+    bases.filter_map(pin).collect()
 }
 
 /// Whether the text of a FROM is this image: `base`, `slipway/base[:tag]` or `ghcr.io/slipway/base[:tag]`.
-fn means(input: &Input<'_>, image: &str, build: &Build) -> bool {
+pub fn means(input: &Input<'_>, image: &str, build: &Build) -> bool {
     let name = repository_of(image);
     name == build.image || is_repository(input, name, build)
 }

@@ -163,6 +163,7 @@ fn build(
     let cache = cache::entries(input, build, policy, &cache::Stage { publishes, fresh: is_fresh, dependencies_changed });
     let platforms = platforms(input, build, policy);
     let parents = parents::resolve(input, build, all)?;
+    let pins = parents::pins(input, build, &parents);
     let args = tags::fill_all(input, build, &build.args)?;
     let inputs = key::Inputs { input, build, args: &args, platforms: &platforms, parents: &parents, keys }.named();
     let key = key::key(&inputs);
@@ -200,7 +201,7 @@ fn build(
         timeout: build.timeout.as_secs(),
         action: Action::Build,
         reused: None,
-        parents: parents.iter().map(|parent| (parent.name.clone(), parent.is.clone())).collect(),
+        parents: parents.iter().map(|parent| (parent.name.clone(), parent.is.clone())).chain(pins).collect(),
         test: TestStage { fresh: is_fresh, load, candidate, mark, cache_from: cache.from, cache_to: cache.to },
         push: PushStage { how, cache_from: cache.push_from, tags: once, moving, replace: publishes && policy.replace },
         tests: build.tests.clone(),

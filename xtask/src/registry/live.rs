@@ -18,6 +18,9 @@ const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)
 /// How long a write that Ctrl-C finds on its way may take. Cut off, it might arrive after it was undone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a registry may take to name a digest that we can do without.
+const PEEK: Duration = Duration::from_secs(10);
+
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -94,6 +97,20 @@ impl Live {
         .into()
     }
 
+    /// What a reference points at, asked once and not for long: `None` if that is not known, `Some(None)` if there is nothing.
+    pub fn peek(&self, reference: &str) -> Option<Option<Digest>> {
+        let cmd = self.digest_of(Effect::Probe, reference).timeout(PEEK);
+        let exit = self.runner.output(&cmd).ok()?;
+        if exit.ok() {
+            return Digest::parse(exit.stdout.trim()).ok().map(Some);
+        }
+        (!exit.timed_out && said(&exit.stderr) == Said::Absent).then_some(None)
+    }
+
+    fn digest_of(&self, effect: Effect, reference: &str) -> Cmd {
+        if self.has_crane { crane::digest(effect, reference) } else { docker::imagetools_digest(effect, reference) }
+    }
+
     fn json(&self, cmd: &Cmd) -> Result<Option<Value>> {
         match self.ask(cmd)? {
             Answer::Text(text) => Ok(Some(serde_json::from_str(&text).with_context(|| format!("cannot {}: not JSON", cmd.why))?)),
@@ -120,8 +137,7 @@ impl Live {
 impl Registry for Live {
     fn digest(&self, reference: &str) -> Result<Option<Digest>> {
         let read = self.effect(Effect::Probe);
-        let cmd = if self.has_crane { crane::digest(read, reference) } else { docker::imagetools_digest(read, reference) };
-        match self.ask(&cmd)? {
+        match self.ask(&self.digest_of(read, reference))? {
             Answer::Text(text) => Ok(Some(Digest::parse(text.trim())?)),
             Answer::Absent | Answer::Unsupported | Answer::Printed => Ok(None),
         }

@@ -31,7 +31,7 @@ enum Format {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let plan = if args.resolve { context.resolved()? } else { context.plan()? };
+    let plan = if args.resolve { context.resolved()? } else { context.draft()? };
     let format = if context.json { Format::Json } else { args.format };
     report::result(&match format {
         Format::Text => render::text(&plan),

@@ -27,7 +27,7 @@ struct Outcome {
 }
 
 pub fn run(context: &Context, _args: &Args) -> Result<()> {
-    let plan = context.plan()?;
+    let plan = context.draft()?;
     let checks: Vec<&Check> = plan.checks.iter().filter(|check| check.r#in.is_none() && check.compose.is_none()).collect();
     if checks.is_empty() {
         report::note("no checks for this machine in the plan");

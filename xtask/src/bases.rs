@@ -1,0 +1,61 @@
+//! The digests of images that builds start from, asked of their registries once for a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use crate::docker::familiar;
+use crate::exec::Runner;
+use crate::parallel;
+use crate::registry::{AT_ONCE, Live};
+
+/// Reference → digest; `None`: its registry has no such image. What is not known is left out.
+pub type Bases = BTreeMap<String, Option<String>>;
+
+/// Asks for each reference as written in FROM. `mirror` answers for docker.io (the sandbox's registry).
+///
+/// A registry that does not answer once is not asked again: the digests of the others, and of nothing, are still right.
+pub fn digests(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>) -> Bases {
+    let registry = Live::new(runner);
+    let silent: Mutex<BTreeSet<String>> = Mutex::default();
+    let ask = |reference: &String| {
+        let asked = mirror.map_or_else(|| reference.clone(), |mirror| mirrored(reference, mirror));
+        let host = asked.split('/').next().unwrap_or_default().to_owned();
+        if silent.lock().is_ok_and(|silent| silent.contains(&host)) {
+            return None;
+        }
+        let found = registry.peek(&asked);
+        if let (None, Ok(mut silent)) = (&found, silent.lock()) {
+            silent.insert(host);
+        }
+        Some((reference.clone(), found?.map(|digest| digest.to_string())))
+    };
+    parallel::map(AT_ONCE, references.iter().collect(), ask).into_iter().flatten().collect()
+}
+
+/// Where a mirror has an image of docker.io: `python:3.11` is `localhost:5000/library/python:3.11`.
+fn mirrored(reference: &str, mirror: &str) -> String {
+    let name = familiar(reference);
+    match name.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => name.to_owned(),
+        Some(_) => format!("{mirror}/{name}"),
+        None => format!("{mirror}/library/{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_stands_for_docker_io_alone() {
+        for (reference, asked) in [
+            ("python:3.11-slim", "m:1/library/python:3.11-slim"),
+            ("docker.io/library/debian:12", "m:1/library/debian:12"),
+            ("grafana/grafana", "m:1/grafana/grafana"),
+            ("ghcr.io/acme/base:1", "ghcr.io/acme/base:1"),
+            ("localhost:5000/acme/base", "localhost:5000/acme/base"),
+        ] {
+            assert_eq!(mirrored(reference, "m:1"), asked);
+        }
+    }
+}
