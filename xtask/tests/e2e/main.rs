@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clone;
+mod keys;
 mod matrix;
 mod proxy;
 mod publish;
