@@ -60,6 +60,23 @@ fn everything_at_once() {
 }
 
 #[test]
+fn builds_that_take_the_same_share_it() {
+    let lab = lab();
+    lab.write("work", "src/a", "1");
+    let (config, facts) = gather_in(&lab, None, &Env::new()).unwrap();
+    let content = |facts: &Facts, at: usize| facts.content(&config.builds[at]).unwrap().clone();
+    assert_eq!((facts.contents.len(), facts.same_content.len()), (2, 1));
+    assert_eq!(content(&facts, 0), content(&facts, 1));
+    assert_eq!(content(&facts, 2).missing, ["tool"]);
+    lab.write("work", "src/a", "2");
+    let (_, changed) = gather_in(&lab, None, &Env::new()).unwrap();
+    assert_ne!(content(&facts, 0), content(&changed, 0));
+    assert_eq!(content(&facts, 2), content(&changed, 2));
+    let again: Facts = serde_json::from_str(&serde_json::to_string(&facts).unwrap()).unwrap();
+    assert_eq!(again, facts);
+}
+
+#[test]
 fn the_run() {
     let lab = lab();
     let run = |flag, env: &Env| gather_in(&lab, Some(flag), env).unwrap().1.run;

@@ -18,9 +18,12 @@ use crate::parallel;
 
 type Digest = [u8; 32];
 
-/// Of files by path, over all contexts of a run: each is read once.
+/// By device and inode, over all contexts of a run: each file is read once.
 #[derive(Default)]
-pub struct Digests(HashMap<PathBuf, Result<Digest, String>>);
+pub struct Digests(HashMap<Same, Result<Digest, String>>);
+
+/// Device, inode, size and two times: some file systems give one inode number to several files.
+type Same = (u64, u64, u64, [(i64, i64); 2]);
 
 /// A context as the builds with one `.dockerignore` see it.
 pub struct Tree {
@@ -44,6 +47,7 @@ struct Entry {
     kind: Kind,
     mode: u32,
     size: u64,
+    same: Same,
     digest: Result<Digest, String>,
 }
 
@@ -188,7 +192,8 @@ impl Tree {
             Ok(children) => children,
             Err(error) => return faults.push((at.to_owned(), format!("cannot read {}: {error}", folder.display()))),
         };
-        children.sort_by(|a, b| by_part(&a.path, &b.path).then_with(|| a.raw.cmp(&b.raw)));
+        // Their folder is the same, so the order is that of their names.
+        children.sort_by(|a, b| (&a.path, &a.raw).cmp(&(&b.path, &b.raw)));
         for child in children {
             if stop() {
                 return;
@@ -269,16 +274,16 @@ impl Tree {
                 hash.update(format!("P {mode:o} {} {folder}\n", folder.len()));
             }
         }
+        let mut line = Vec::new();
         for entry in self.ranges(pattern).flatten() {
             let name = entry.raw.as_ref().map_or(entry.path.as_bytes(), |raw| raw.as_os_str().as_bytes());
             // The permissions of a link mean nothing.
             let mode = if entry.kind == Kind::Link { 0 } else { entry.mode & 0o7777 };
-            hash.update(format!("{} {mode:o} {} ", entry.kind.letter(), name.len()));
-            hash.update(name);
-            match &entry.digest {
-                Ok(digest) => hash.update(digest),
-                Err(_) => hash.update("?"),
-            }
+            line.clear();
+            line.extend(format!("{} {mode:o} {} ", entry.kind.letter(), name.len()).bytes());
+            line.extend_from_slice(name);
+            line.extend_from_slice(entry.digest.as_ref().map_or(&[], |digest| digest.as_slice()));
+            hash.update(&line);
         }
         super::hex(&hash.finalize())
     }
@@ -286,34 +291,43 @@ impl Tree {
 
 impl Entry {
     fn new(path: String, raw: Option<PathBuf>, metadata: &Metadata) -> Entry {
-        Entry { path, raw, kind: Kind::of(metadata), mode: metadata.mode(), size: metadata.len(), digest: Ok([0; 32]) }
+        let times = [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())];
+        let same = (metadata.dev(), metadata.ino(), metadata.len(), times);
+        Entry { path, raw, kind: Kind::of(metadata), mode: metadata.mode(), size: metadata.len(), same, digest: Ok([0; 32]) }
     }
 }
 
 /// Fills in the digests: contents, texts of links, extended attributes.
 fn hash(root: &Path, entries: &mut [Entry], digests: &mut Digests, stop: &(dyn Fn() -> bool + Sync)) {
-    const AT_ONCE: usize = 128;
-    let path_of = |entry: &Entry| entry.raw.clone().unwrap_or_else(|| root.join(&entry.path));
-    let jobs: Vec<(usize, PathBuf)> =
-        entries.iter().map(path_of).enumerate().filter(|(_, path)| !digests.0.contains_key(path)).collect();
+    const AT_ONCE: usize = 256;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let shared = &*entries;
-    let done = parallel::map(processors, jobs.chunks(AT_ONCE).collect(), |jobs| {
-        let mut buffer = vec![0; 128 * 1024];
-        let jobs = jobs.iter().take_while(|_| !stop());
-        let one = |(at, path): &(usize, PathBuf)| {
-            let digest = digest(path, &shared[*at], &mut buffer);
-            digest.map_err(|error| format!("cannot read {}: {error}", path.display()))
-        };
-        jobs.map(one).collect::<Vec<_>>()
+    let jobs: Vec<&mut Entry> = entries
+        .iter_mut()
+        .filter_map(|entry| match digests.0.get(&entry.same) {
+            Some(known) => {
+                entry.digest.clone_from(known);
+                None
+            }
+            None => Some(entry),
+        })
+        .collect();
+    let mut jobs = jobs.into_iter();
+    let chunks = std::iter::from_fn(|| Some(jobs.by_ref().take(AT_ONCE).collect::<Vec<_>>()).filter(|chunk| !chunk.is_empty()));
+    let done = parallel::map(processors, chunks.collect(), |chunk| {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut fresh = Vec::with_capacity(chunk.len());
+        for entry in chunk {
+            if stop() {
+                break;
+            }
+            let path = entry.raw.clone().unwrap_or_else(|| root.join(&entry.path));
+            let digest = digest(&path, entry, &mut buffer);
+            entry.digest = digest.map_err(|error| format!("cannot read {}: {error}", path.display()));
+            fresh.push((entry.same, entry.digest.clone()));
+        }
+        fresh
     });
-    let fresh: HashMap<PathBuf, Result<Digest, String>> =
-        jobs.into_iter().map(|(_, path)| path).zip(done.into_iter().flatten()).collect();
-    digests.0.extend(fresh);
-    for entry in entries {
-        let path = path_of(entry);
-        entry.digest = digests.0.get(&path).cloned().unwrap_or_else(|| Err("interrupted".into()));
-    }
+    digests.0.extend(done.into_iter().flatten());
 }
 
 fn digest(path: &Path, entry: &Entry, buffer: &mut [u8]) -> io::Result<Digest> {

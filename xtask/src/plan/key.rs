@@ -99,3 +99,76 @@ pub fn test_key(input: &Input<'_>, build: &Build, key: &str) -> String {
     let named = json!({ "key": key, "tests": build.tests.iter().map(test).collect::<Vec<_>>() });
     crate::facts::hex(&Sha256::digest(named.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::event::{Event, parse};
+    use crate::facts::Facts;
+    use crate::facts::content::Content;
+    use crate::plan::golden::{facts, load};
+    use crate::plan::{Build, plan};
+
+    fn builds(system: &str, event: &str, change: impl FnOnce(&mut Facts)) -> Vec<Build> {
+        let (root, config) = load(system);
+        let mut facts = facts(&root, &config, None);
+        for build in &config.builds {
+            let sources = vec![("src".to_owned(), format!("hash of {}", build.id))];
+            facts.contents.insert(build.id.clone(), Content { sources, ..Content::default() });
+        }
+        change(&mut facts);
+        let event: Event = parse::event(event).unwrap();
+        plan(&config, &event, &facts, &[]).unwrap().builds
+    }
+
+    fn keys(builds: &[Build]) -> Vec<&str> {
+        builds.iter().map(|build| build.key.as_str()).collect()
+    }
+
+    #[test]
+    fn the_commit_is_no_input_where_the_files_are_known() {
+        let of = |change: fn(&mut Facts)| builds("examples/hierarchy", "branch:main", change);
+        let before = of(|_| {});
+        assert_eq!(keys(&before), keys(&of(|facts| facts.commit = Some("f".repeat(40)))));
+        assert_eq!(keys(&before), keys(&of(|facts| facts.dirty = Some("d".into()))));
+        let names: Vec<&str> = before[1].inputs.iter().map(|(name, _)| name.as_str()).collect();
+        let title = "label:org.opencontainers.image.title";
+        assert_eq!(names[..3], ["dockerfile", "platforms", title], "{names:?}");
+        assert!(names.contains(&"copy:src") && names.iter().any(|name| name.starts_with("parent:")), "{names:?}");
+        assert!(!names.contains(&"commit") && !names.contains(&"always"), "{names:?}");
+
+        let base = of(|facts| _ = facts.contents.get_mut("base").unwrap().sources.pop());
+        assert!(keys(&before).iter().zip(keys(&base)).all(|(a, b)| *a != b), "children follow their base");
+        let leaf = &before.last().unwrap().id;
+        let other = builds("examples/hierarchy", "branch:main", |facts| _ = facts.contents.get_mut(leaf).unwrap().sources.pop());
+        assert_eq!(keys(&before).iter().zip(keys(&other)).filter(|(a, b)| **a != *b).count(), 1, "nobody else does");
+    }
+
+    #[test]
+    fn what_is_never_the_same_keeps_the_commit_and_hands_it_on() {
+        let of = |commit: &str| {
+            builds("examples/hierarchy", "branch:main", |facts| {
+                facts.contents.get_mut("base").unwrap().always = Some("ADD x has no checksum".into());
+                facts.commit = Some(commit.into());
+            })
+        };
+        let (one, two) = (of("1"), of("2"));
+        assert!(keys(&one).iter().zip(keys(&two)).all(|(a, b)| *a != b));
+        let why = |build: &Build| build.inputs.iter().find(|(name, _)| name == "always").map(|(_, why)| why.clone());
+        assert_eq!(why(&one[0]).as_deref(), Some("ADD x has no checksum"));
+        assert!(why(&one[1]).unwrap().ends_with("base: ADD x has no checksum"));
+    }
+
+    #[test]
+    fn a_source_that_is_missing_is_said() {
+        let (root, config) = load("examples/release");
+        let mut facts = facts(&root, &config, None);
+        let id = config.builds[0].id.clone();
+        facts.contents.insert(id, Content { missing: vec!["dist".into()], ..Content::default() });
+        let plan = plan(&config, &Event::Local, &facts, &[]).unwrap();
+        assert!(
+            plan.warnings.iter().any(|warning| warning.contains("takes dist, which is not in the context")),
+            "{:?}",
+            plan.warnings
+        );
+    }
+}

@@ -5,6 +5,7 @@ mod clone;
 mod examples;
 mod faults;
 mod gate;
+mod keys;
 mod matrix;
 mod proxy;
 mod publish;
