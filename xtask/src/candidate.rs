@@ -147,6 +147,7 @@ pub fn receipts(
         let steps = &outcome.steps;
         let receipt = Receipt {
             digest: Some(digest.clone()),
+            config_digest: outcome.config_digest.as_deref().and_then(|digest| Digest::parse(digest).ok()),
             images,
             steps: steps.total,
             cached: steps.cached,

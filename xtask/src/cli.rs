@@ -85,6 +85,8 @@ pub enum Task {
     Logout(tasks::logout::Args),
     /// Print true if files that name dependencies changed, else false
     CheckDeps(tasks::check_deps::Args),
+    /// Say why: a build is in, it changed, a tag moves or not
+    Explain(tasks::explain::Args),
     /// Check this machine, with a fix for each fault
     Doctor(tasks::doctor::Args),
     /// The private engine, registry and base images

@@ -70,6 +70,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Login(args) => tasks::login::run(context.with_engine()?, args),
         Task::Logout(args) => tasks::logout::run(context, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
+        Task::Explain(args) => tasks::explain::run(context.with_engine_if_sandboxed()?, args),
         Task::Doctor(args) => tasks::doctor::run(context.with_running_sandbox()?, args),
         Task::Sandbox(args) => tasks::sandbox::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),

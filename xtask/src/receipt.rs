@@ -24,10 +24,16 @@ pub struct Receipt {
     pub commit: Option<String>,
     /// The key of the plan.
     pub key: String,
+    /// What the key is made of, by name.
+    #[serde(default)]
+    pub inputs: Vec<(String, String)>,
     /// Null in events that publish nothing.
     pub candidate: Option<String>,
     /// Of the manifest, or of the index where there is one.
     pub digest: Option<Digest>,
+    /// Of the configuration, where the builder told it.
+    #[serde(default)]
+    pub config_digest: Option<Digest>,
     /// One a platform: diff ids, labels, configuration.
     pub images: Vec<Image>,
     /// Steps of the build, and how many came from a cache.
@@ -54,8 +60,10 @@ impl Receipt {
             version: plan.version.clone(),
             commit: plan.commit.clone(),
             key: build.key.clone(),
+            inputs: build.inputs.clone(),
             candidate: build.test.candidate.clone(),
             digest: None,
+            config_digest: None,
             images: Vec::new(),
             steps: 0,
             cached: 0,
@@ -90,6 +98,16 @@ pub fn folder(repo: &Utf8Path) -> Utf8PathBuf {
 /// # Errors
 /// A receipt that cannot be read or understood.
 pub fn read(repo: &Utf8Path, plan: &Plan) -> Result<BTreeMap<String, Receipt>> {
+    let mut receipts = latest(repo, plan)?;
+    receipts.retain(|id, receipt| plan.builds.iter().any(|build| build.id == *id && receipt.is_of(build)));
+    Ok(receipts)
+}
+
+/// The last receipt of each of this plan's builds, of whatever run.
+///
+/// # Errors
+/// A receipt that cannot be read or understood.
+pub fn latest(repo: &Utf8Path, plan: &Plan) -> Result<BTreeMap<String, Receipt>> {
     let mut receipts = BTreeMap::new();
     for build in &plan.builds {
         let path = folder(repo).join(format!("{}.json", build.id));
@@ -100,9 +118,7 @@ pub fn read(repo: &Utf8Path, plan: &Plan) -> Result<BTreeMap<String, Receipt>> {
         let unclear =
             || Fault::refused(format!("cannot understand the receipt {path}")).hint("delete it, and build and test again");
         let receipt: Receipt = serde_json::from_str(&text).with_context(unclear)?;
-        if receipt.is_of(build) {
-            receipts.insert(build.id.clone(), receipt);
-        }
+        receipts.insert(build.id.clone(), receipt);
     }
     Ok(receipts)
 }

@@ -78,6 +78,7 @@ pub struct Seen<'a> {
     pub seconds: f64,
     pub exported: bool,
     pub digest: Option<String>,
+    pub config_digest: Option<String>,
     /// It was not done within its time.
     pub late: bool,
 }
@@ -138,7 +139,9 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
         parents: target.parents.clone(),
         seconds: watched.done[at].unwrap_or(elapsed).as_secs_f64(),
         exported: end == End::Done || watched.state.is_exported(at),
-        digest: digest(&digests[target.name.as_str()]).or_else(|| watched.state.digest(at).map(str::to_owned)),
+        config_digest: digest(&digests[target.name.as_str()], "containerimage.config.digest"),
+        digest: digest(&digests[target.name.as_str()], "containerimage.digest")
+            .or_else(|| watched.state.digest(at).map(str::to_owned)),
         late: end == End::Late && watched.done[at].is_none() && elapsed > target.limit(),
     });
     Ok(Attempt { end, builds: seen.collect(), state: watched.state })
@@ -265,6 +268,6 @@ fn digests(path: &Utf8Path) -> Result<Value> {
     serde_json::from_str(&text).map_err(|error| odd(&error.to_string()).into())
 }
 
-fn digest(facts: &Value) -> Option<String> {
-    facts["containerimage.digest"].as_str().map(str::to_owned)
+fn digest(facts: &Value, name: &str) -> Option<String> {
+    facts[name].as_str().map(str::to_owned)
 }

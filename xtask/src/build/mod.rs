@@ -198,6 +198,7 @@ impl Run<'_> {
             pulled_bytes: attempt.state.pulled(seen.at),
             size: None,
             digest: seen.digest.clone().filter(|_| result.is_good()),
+            config_digest: seen.config_digest.clone().filter(|_| result.is_good()),
             names: if result.is_good() { seen.build.names() } else { Vec::new() },
             retried: self.retried.get(id).cloned(),
             failure,

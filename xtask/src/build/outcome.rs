@@ -29,6 +29,8 @@ pub struct Outcome {
     pub size: Option<u64>,
     /// Of the manifest, or of the index where there is one.
     pub digest: Option<String>,
+    /// Of the configuration; null where bake wrote no metadata, because another target failed.
+    pub config_digest: Option<String>,
     /// Local names.
     pub names: Vec<String>,
     /// The known error of the engine after which it was built once more.
@@ -178,6 +180,7 @@ mod tests {
             pulled_bytes: 1_500_000,
             size: Some(130_000_000),
             digest: Some("sha256:0123456789abcdef".into()),
+            config_digest: None,
             retried: Some("x|y".into()),
             ..Outcome::default()
         };

@@ -15,11 +15,15 @@ pub mod render;
 mod reuse;
 mod select;
 mod tags;
+mod touched;
 mod trust;
 
+pub use key::BY_NAME;
 pub use narrow::narrow;
 pub use planner::plan;
 pub use reuse::reuse;
+pub use select::shorten;
+pub use touched::{Touch, touched};
 pub use trust::check;
 
 use serde::{Deserialize, Serialize};

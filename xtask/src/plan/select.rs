@@ -131,7 +131,7 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
         return Ok(format!("{file} changed, which selects every build"));
     }
     let matches: Box<dyn Fn(&Utf8Path) -> bool> = match (&policy.paths, &policy.paths_ignore) {
-        (None, None) => Box::new(|file| made_of(input, build, file)),
+        (None, None) => Box::new(|file| made_of(input, build, file) || mounted(build, file)),
         (paths, ignore) => Box::new(move |file| {
             paths.as_ref().is_none_or(|paths| glob::matches_any(paths, file.as_str()))
                 && !ignore.as_ref().is_some_and(|ignore| glob::matches_any(ignore, file.as_str()))
@@ -146,16 +146,17 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
     }
 }
 
-/// Whether a file goes into the image or its test.
-fn made_of(input: &Input<'_>, build: &Build, file: &Utf8Path) -> bool {
-    let is_or_under = |path: &Utf8Path| path == "." || file.starts_with(path);
+/// Whether a test of the build mounts a file.
+pub fn mounted(build: &Build, file: &Utf8Path) -> bool {
+    build.tests.iter().flat_map(|test| &test.mounts).any(|(path, _)| path == "." || file.starts_with(path))
+}
+
+/// Whether a file goes into the image.
+pub fn made_of(input: &Input<'_>, build: &Build, file: &Utf8Path) -> bool {
     if file == build.dockerfile || Some(file) == build.template.as_deref() {
         return true;
     }
     if input.config.version_file.as_ref().is_some_and(|version| version.path == file) {
-        return true;
-    }
-    if build.tests.iter().flat_map(|test| &test.mounts).any(|(path, _)| is_or_under(path)) {
         return true;
     }
     file == content::ignore_of(&build.dockerfile)

@@ -6,6 +6,7 @@ pub mod ci_build;
 pub mod completions;
 pub mod docker_test;
 pub mod doctor;
+pub mod explain;
 pub mod gen_dockerfiles;
 pub mod login;
 pub mod logout;

@@ -122,6 +122,7 @@ fn on_a_full_disk(tiny: &Tiny, args: &[&str], version: &str, left: usize) -> Ran
         shift
         mount -t tmpfs -o size=64k none target/slipway || exit 99
         echo 0000000 >target/slipway/lock
+        echo '*' >target/slipway/.gitignore
         # Remains of an earlier run, up to the end of a page.
         head -c $((4096 - left)) /dev/zero | tr '\0' x >$journal
         cat /dev/zero >target/slipway/full 2>/dev/null

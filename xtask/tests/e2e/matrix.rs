@@ -79,6 +79,11 @@ fn a4_one_variant_is_reproduced_with_one_command() {
     let build = clone.xtask(&[&["ci-build", "--mode", "test", "--json"], &one[..]].concat()).expect(0);
     assert_eq!(builds(&build).len(), 1);
     clone.xtask(&[&["docker-test"], &one[..]].concat()).expect(0);
+    let unchanged = clone.xtask(&["explain", "python-cpu-py3.10"]).expect(0);
+    assert!(unchanged.stdout.contains("changed  nothing since it was built here"), "{}", unchanged.stdout);
+    clone.write("requirements/base.txt", &format!("{}# more\n", clone.read("requirements/base.txt")));
+    let changed = clone.xtask(&["explain", "python-cpu-py3.10"]).expect(0);
+    assert!(changed.stdout.contains("copy:requirements/base.txt: "), "{}", changed.stdout);
     assert_eq!(
         std::fs::read_dir(clone.path().join("tests/logs"))
             .unwrap()

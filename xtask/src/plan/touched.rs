@@ -1,0 +1,77 @@
+//! What a file is for: which images take it, which tests mount it, and who is built on those images.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+
+use super::parents;
+use super::planner::Input;
+use super::select::{made_of, mounted};
+use crate::config::{Build, Config};
+use crate::event::Event;
+use crate::facts::Facts;
+
+/// How a change of a file reaches a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Its image is another one.
+    Image,
+    /// The image stays, its tests run again.
+    Test,
+    /// The parent of that id is another one.
+    Parent(String),
+}
+
+/// The builds that a change of `file` (relative to the repository) reaches, by id.
+pub fn touched(config: &Config, facts: &Facts, file: &Utf8Path) -> BTreeMap<String, Touch> {
+    let repositories = std::collections::HashMap::new();
+    let input = Input { config, event: &Event::Local, facts, version: None, repositories: &repositories };
+    let mut found = BTreeMap::new();
+    for build in &config.builds {
+        if mounted(build, file) {
+            found.insert(build.id.clone(), Touch::Test);
+        }
+        if made_of(&input, build, file) {
+            found.insert(build.id.clone(), Touch::Image);
+        }
+    }
+    // Each round goes one generation further.
+    loop {
+        let is_new = |found: &BTreeMap<String, Touch>, build: &Build| matches!(found.get(&build.id), None | Some(Touch::Test));
+        let changed = |parent: &&Build| matches!(found.get(&parent.id), Some(Touch::Image | Touch::Parent(_)));
+        let child = |build: &&Build| Some((build.id.clone(), parents::points(&input, build).find(changed)?.id.clone()));
+        let children: Vec<_> =
+            config.builds.iter().filter(|build| is_new(&found, build)).filter_map(|build| child(&build)).collect();
+        if children.is_empty() {
+            return found;
+        }
+        found.extend(children.into_iter().map(|(id, parent)| (id, Touch::Parent(parent))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::golden::{facts, load};
+
+    #[test]
+    fn in_the_hierarchy() {
+        let (root, config) = load("examples/hierarchy");
+        let facts = facts(&root, &config, None);
+        let reached = |file: &str| {
+            let touched = touched(&config, &facts, Utf8Path::new(file));
+            touched.into_iter().map(|(id, touch)| format!("{id}: {touch:?}")).collect::<Vec<_>>().join(", ")
+        };
+        let children = "base: Image, ci: Parent(\"base\"), devcontainer: Parent(\"base\"), prod: Parent(\"base\")";
+        assert_eq!(reached("requirements/requirements-torch.txt"), children);
+        assert_eq!(reached("src/bot/__main__.py"), "prod: Image");
+        assert_eq!(reached("README.md"), "");
+    }
+
+    #[test]
+    fn a_test_is_not_its_image() {
+        let (root, config) = load(".");
+        let touched = touched(&config, &facts(&root, &config, None), Utf8Path::new("docker/tests/test_image.py"));
+        assert!(touched.len() == 14 && touched.values().all(|touch| *touch == Touch::Test), "{touched:?}");
+    }
+}
