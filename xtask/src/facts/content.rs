@@ -57,7 +57,7 @@ pub fn add(repo: &Utf8Path, config: &Config, facts: &mut Facts, stop: &(dyn Fn()
         asked.entry(ask(config, facts, build, dockerfile, &own)).or_default().push(build);
     }
     // One tree for all that see the same files, so that these are walked once.
-    let mut groups: BTreeMap<(&Utf8Path, Option<&Utf8Path>), Vec<(Asked<'_>, Vec<&Build>)>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (asked, builds) in asked {
         groups.entry((asked.context, asked.ignore)).or_default().push((asked, builds));
     }
@@ -65,7 +65,8 @@ pub fn add(repo: &Utf8Path, config: &Config, facts: &mut Facts, stop: &(dyn Fn()
     for ((context, dockerfile), members) in groups {
         let file = dockerfile.map_or_else(|| context.join(".dockerignore"), ignore_of);
         // One that cannot be read leaves nothing out here; the build itself will say what is wrong with it.
-        let text = std::fs::read(repo.join(file)).unwrap_or_default();
+        let file = Some(repo.join(file)).filter(|file| file.is_file());
+        let text = file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
         let mut tree = Tree::new(repo, context, Ignore::parse(&String::from_utf8_lossy(&text)));
         let patterns: BTreeSet<&str> = members.iter().flat_map(|(asked, _)| asked.patterns.iter().copied()).collect();
         tree.read(&patterns, &mut digests, stop);

@@ -143,7 +143,14 @@ fn edits() {
 
 #[test]
 fn patterns_and_what_they_name() {
-    let context = Context::new(&[("a/x/go.mod", "1"), ("a/y/go.mod", "1"), ("a/go.sum", "1"), ("b", "1"), ("é/[1]", "1")]);
+    let context = Context::new(&[
+        (".dockerignore", "target"),
+        ("a/x/go.mod", "1"),
+        ("a/y/go.mod", "1"),
+        ("a/go.sum", "1"),
+        ("b", "1"),
+        ("é/[1]", "1"),
+    ]);
     let names = |steps: &str| context.of(steps).sources.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     assert_eq!(names("COPY b a/*/go.mod /\nCOPY ./b /"), ["a/*/go.mod", "b"]);
     assert_eq!(names("COPY . /"), ["."]);
@@ -244,13 +251,42 @@ fn nothing_hangs_and_nothing_crashes() {
     changed("a name that is not UTF-8");
     assert_eq!(context.of("COPY src/* /").whole.as_deref(), Some("src/* goes through src/\u{fffd}"));
 
-    let state = Context::new(&[("target/slipway/x", "1"), ("target/debug/y", "1"), ("a", "1")]);
-    let before = state.of("COPY . /");
+    std::fs::remove_file(path("src/pipe")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(path(".dockerignore")).status().unwrap();
+    assert!(made.success());
+    assert_eq!(context.of("COPY src /").always, None);
+}
+
+#[test]
+fn the_state_of_this_program_is_no_content() {
+    let context = Context::new(&[("a", "1")]);
+    let before = context.of("COPY . /");
     assert_eq!(before.always.as_deref(), Some("target is taken, which each run changes (add it to .dockerignore)"));
-    state.write("target/slipway/x", "2");
-    assert_eq!(before, state.of("COPY . /"));
-    state.write(".dockerignore", "target");
-    assert_eq!(state.of("COPY . /").always, None);
+    context.write("target/slipway/x", "1");
+    assert_eq!(before, context.of("COPY . /"));
+    context.write("target/app.jar", "1");
+    assert_eq!(context.of("COPY target/*.jar /").always, None);
+    for steps in ["COPY target /", "COPY t* /", "RUN --mount=type=bind,target=/x y"] {
+        assert!(context.of(steps).always.is_some(), "{steps}");
+    }
+    context.write(".dockerignore", "target");
+    assert_eq!(context.of("COPY . /").always, None);
+}
+
+#[test]
+fn extended_attributes_count() {
+    let context = Context::new(&[("src/a", "1")]);
+    let before = context.hash("COPY src /");
+    let set = |value: &str| {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(context.path().join("src/a").as_std_path(), "user.slipway", value.as_bytes(), flags)
+    };
+    if set("1").is_err() {
+        return; // not on every file system
+    }
+    let one = context.hash("COPY src /");
+    set("2").unwrap();
+    assert!(before != one && one != context.hash("COPY src /"));
 }
 
 #[test]
@@ -260,7 +296,7 @@ fn what_cannot_be_read_is_said() {
     }
     let context = Context::new(&[("src/a", "1"), ("src/d/b", "1")]);
     for (path, mode) in [("src/a", 0o644), ("src/d", 0o755)] {
-        std::fs::set_permissions(context.path().join(path), Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(context.path().join(path), Permissions::from_mode(0o000)).unwrap();
         let always = context.of("COPY src /").always.unwrap();
         assert!(always.starts_with("cannot read ") && always.contains(path), "{always}");
         std::fs::set_permissions(context.path().join(path), Permissions::from_mode(mode)).unwrap();

@@ -29,7 +29,7 @@ type Same = (u64, u64, u64, [(i64, i64); 2]);
 pub struct Tree {
     root: PathBuf,
     pub ignore: Ignore,
-    /// Where this program keeps its state, from the root of the context: no two runs find the same there.
+    /// `target`, from the root of the context, where this program keeps its state: no two runs find the same in it.
     state: Option<String>,
     /// Sorted by path, part by part: a folder stands before what is in it.
     entries: Vec<Entry>,
@@ -85,9 +85,8 @@ impl Kind {
 
 impl Tree {
     pub fn new(repo: &Utf8Path, context: &Utf8Path, ignore: Ignore) -> Tree {
-        let (root, state) = (repo.join(context), repo.join("target/slipway"));
-        let target = state.parent().filter(|_| state.exists()).and_then(|target| target.strip_prefix(&root).ok());
-        let state = target.map(|target| target.to_string()).filter(|target| !target.is_empty());
+        let root = repo.join(context);
+        let state = repo.join("target").strip_prefix(&root).ok().map(Utf8Path::to_string).filter(|target| !target.is_empty());
         let (entries, named, faults) = (Vec::new(), BTreeMap::new(), Vec::new());
         Tree { root: root.into(), ignore, state, entries, named, faults }
     }
@@ -219,11 +218,8 @@ impl Tree {
         if ignored && !self.ignore.may_return(&entry.path) {
             return;
         }
-        if Some(&entry.path) == self.state.as_ref() {
-            return faults.push((
-                entry.path.clone(),
-                format!("{} is taken, which each run changes (add it to .dockerignore)", entry.path),
-            ));
+        if !ignored && Some(&entry.path) == self.state.as_ref() {
+            return;
         }
         let (at, path) = (entries.len(), entry.path.clone());
         let folder = entry.raw.clone().unwrap_or_else(|| self.root.join(&path));
@@ -248,6 +244,11 @@ impl Tree {
     /// Why the hash of a pattern does not say what is taken.
     pub fn fault(&self, pattern: &str) -> Option<String> {
         let tops = self.named.get(pattern)?.as_ref().ok()?;
+        let taken = |path: &&String| pattern == "." || sources::take(&[pattern.to_owned()], path);
+        // Whether there is one by now or not: else a first run would differ from a second.
+        if let Some(state) = self.state.as_ref().filter(|state| !self.ignore.ignores(state)).filter(taken) {
+            return Some(format!("{state} is taken, which each run changes (add it to .dockerignore)"));
+        }
         let folder = self.faults.iter().find(|(path, _)| tops.iter().any(|top| is_in(path, top)));
         let file = || self.ranges(pattern).flatten().find_map(|entry| entry.digest.as_ref().err());
         folder.map(|(_, why)| why).or_else(file).cloned()

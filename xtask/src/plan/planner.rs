@@ -153,6 +153,11 @@ fn build(
         reasons.push("no tests".into());
     }
 
+    if let Some(content) = input.facts.content(build) {
+        reasons.extend(content.whole.iter().map(|why| format!("the whole context counts: {why}")));
+        reasons.extend(content.always.iter().map(|why| format!("nothing built before is sure to be the same: {why}")));
+    }
+
     let tags = tags::tags(input, build, policy, &repository)?;
     reasons.extend(tags.held_back.iter().cloned());
     let publishes =
