@@ -27,7 +27,7 @@ pub fn by_digest(build: &Build, digest: &Digest) -> String {
 
 /// The builds whose key and tests are those of an image that passed before → its digest. Only reads.
 ///
-/// Fresh builds count only if it was this very run that built them; `is_outdated` tells of images that are right by
+/// Fresh builds, and those whose key promises nothing, count only if it was this very run that built them; `is_outdated` tells of images that are right by
 /// their key and would still take a moving tag back.
 ///
 /// # Errors
@@ -45,7 +45,7 @@ pub fn tested_before(
         if registry.digest(candidate)?.as_ref() == Some(&tested) {
             return Ok(Some(tested));
         }
-        let reusable = !build.test.fresh && !is_outdated(build, &tested)?;
+        let reusable = !build.test.fresh && build.is_settled_by_its_key() && !is_outdated(build, &tested)?;
         Ok(reusable.then_some(tested))
     })?;
     let ids = builds.iter().map(|build| build.id.clone());
@@ -193,6 +193,7 @@ mod tests {
         build.test.candidate = Some("r/a:candidate-k-1".into());
         build.test.mark = Some("r/a:tested-k-t".into());
         build.test.fresh = fresh;
+        build.inputs = vec![("target".into(), "final".into())];
         plan(vec![build])
     }
 
@@ -225,6 +226,13 @@ mod tests {
         let memory = Memory::default();
         memory.set("r/a:tested-k-t", &d(1));
         assert_eq!(tested_before(&one(false), &memory.view(), &|_, _| Ok(true)).unwrap(), Digests::new(), "it is outdated");
+        let mut unknown = one(false);
+        unknown.builds[0].inputs.push(("always".into(), "ADD of a URL".into()));
+        assert_eq!(
+            tested_before(&unknown, &memory.view(), &|_, _| Ok(false)).unwrap(),
+            Digests::new(),
+            "its key promises nothing"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod attempt;
 pub mod health;
 pub mod images;
+pub mod kept;
 pub mod lock;
 pub mod outcome;
 pub mod store;

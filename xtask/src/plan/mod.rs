@@ -117,6 +117,11 @@ impl Build {
         self.test.candidate.is_some() && self.push.how == How::Promote
     }
 
+    /// Whether equal keys mean equal images: nothing that it is made of is unknown.
+    pub fn is_settled_by_its_key(&self) -> bool {
+        !self.inputs.is_empty() && !self.inputs.iter().any(|(name, _)| name == "always")
+    }
+
     /// The names that the image has in the engine, the one it is built under first.
     pub fn names(&self) -> Vec<String> {
         let candidate = self.test.candidate.iter().filter(|_| self.pushes_candidate());

@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
-use crate::build::outcome::{Ending, Results};
+use crate::build::outcome::{Ending, Outcome, Results};
 use crate::build::store::{self, Store};
-use crate::build::{self, health, images, lock};
+use crate::build::{self, health, images, kept, lock};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::parallel;
@@ -96,11 +96,15 @@ fn test(context: &Context, args: &Args, plan: &Plan) -> Result<()> {
     if store.engine_root.as_str().is_empty() {
         store.engine_root = health::engine(&context.runner)?["DockerRootDir"].as_str().unwrap_or("/").into();
     }
-    store.check_disk(plan)?;
-
-    let mut results = build_all(context, plan, args.fail_fast)?;
-    name(context, plan, &results)?;
     let before = receipt::read(&context.repo, plan)?;
+    let kept = kept::find(&context.runner, plan, &before)?;
+    let rest = without(plan, &kept);
+    store.check_disk(&rest)?;
+
+    let mut results = build_all(context, &rest, args.fail_fast)?;
+    results.builds.extend(kept);
+    results.builds.sort_by_key(|outcome| plan.builds.iter().position(|build| build.id == outcome.id));
+    name(context, plan, &results)?;
     let configs = images::look(&context.runner, plan, &mut results.builds, &mut store, &before)?;
     let local = |build: &Build| Ok(configs.get(&build.id).cloned().unwrap_or_default());
     candidate::receipts(&context.repo, plan, &results.builds, &registry, local)?;
@@ -111,6 +115,18 @@ fn test(context: &Context, args: &Args, plan: &Plan) -> Result<()> {
     }
     print(context, plan, &results)?;
     verdict(&results)
+}
+
+/// The plan without the builds whose image is there.
+fn without(plan: &Plan, kept: &[Outcome]) -> Plan {
+    let mut rest = plan.clone();
+    if !kept.is_empty() {
+        report::note(&format!("{} of {} images are in the engine already, with the same key", kept.len(), plan.builds.len()));
+    }
+    for build in rest.builds.iter_mut().filter(|build| kept.iter().any(|kept| kept.id == build.id)) {
+        build.action = Action::Reuse;
+    }
+    rest
 }
 
 /// What is built is what the template renders, not what somebody forgot to render again.
