@@ -124,6 +124,18 @@ fn compare(path: &Utf8Path, text: &str, faults: &mut Vec<String>) {
 }
 
 #[test]
+fn on_another_branch_manual_and_scheduled_runs_only_test() {
+    let (root, config) = load(".");
+    for event in ["manual", "schedule"] {
+        for (branch, publishes) in [("main", true), ("feature", false)] {
+            let facts = Facts { branch: Some(branch.into()), ..facts(&root, &config, None) };
+            let plan = plan(&config, &parse::event(event).unwrap(), &facts, &[]).unwrap();
+            assert_eq!((plan.publishes, plan.builds.len()), (publishes, 14), "{event} {branch}");
+        }
+    }
+}
+
+#[test]
 fn golden_plans() {
     let mut faults = Vec::new();
     for (system, at) in SYSTEMS {

@@ -73,8 +73,8 @@ fn pull_requests_write_nothing_and_a_part_is_never_published() {
     tiny.tested("v0.1.0");
     tiny.run(&["ci-build", "--mode", "push", "--only", "n=a"], "v0.1.0").expect(4);
     tiny.write("Dockerfile", "FROM debian:bookworm-slim\nRUN echo dirty > /n\n");
-    let dirty = tiny.push("v0.1.0").expect(0);
-    assert!(dirty.stderr.contains("nothing to publish"), "{}", dirty.stderr);
+    let dirty = tiny.push("v0.1.0").expect(4);
+    assert!(dirty.stderr.contains("cannot publish: the working tree has changes"), "{}", dirty.stderr);
     assert_eq!(tiny.state(), BTreeMap::new());
 }
 
