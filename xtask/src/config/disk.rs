@@ -51,7 +51,7 @@ pub fn check(config: &Config, root: &Root, document: &Document, faults: &mut Fau
         if let Some(path) = check.compose.as_ref().filter(|path| root.inside(path).is_ok_and(|path| !look(&path).0)) {
             faults.at(
                 document.line(&["check", name, "compose"]),
-                format!("compose file `{path}` of check `{name}` {}", is_no_file(&root.join(&path))),
+                format!("compose file `{path}` of check `{name}` {}", is_no_file(&root.join(path))),
             );
         }
     }
@@ -61,7 +61,7 @@ pub fn check(config: &Config, root: &Root, document: &Document, faults: &mut Fau
         .and_then(|scan| scan.ignore.as_ref())
         .filter(|path| root.inside(path).is_ok_and(|path| !look(&path).0))
     {
-        faults.at(document.line(&["scan", "ignore"]), format!("`{path}` {}", is_no_file(&root.join(&path))));
+        faults.at(document.line(&["scan", "ignore"]), format!("`{path}` {}", is_no_file(&root.join(path))));
     }
 }
 
