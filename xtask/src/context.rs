@@ -179,7 +179,14 @@ impl Context {
         let mut inputs: Vec<String> = self.config()?.on.iter().map(|policy| policy.rebuild_input.clone()).collect();
         inputs.sort();
         inputs.dedup();
-        event::read(self.global.event.as_deref(), self.global.event_file.as_deref(), &self.env, &inputs)
+        let mut recorded = event::read(self.global.event.as_deref(), self.global.event_file.as_deref(), &self.env, &inputs)?;
+        if let Event::Manual { branch: branch @ None, .. } | Event::Schedule { branch: branch @ None } = &mut recorded.event {
+            // A flag names no branch: it is the one that is checked out.
+            let (current, default) = facts::branches(&self.runner, &self.repo);
+            *branch = current;
+            recorded.default_branch = recorded.default_branch.or(default);
+        }
+        Ok(recorded)
     }
 
     /// What a plan needs to know of the world.
@@ -265,11 +272,14 @@ impl Context {
     /// A run that replaces a released version builds the source of its git tag, never whatever the branch is now.
     fn released_source(&self, recorded: &event::Recorded) -> Result<Option<&Utf8Path>> {
         let config = self.config()?;
-        let key = match &recorded.event {
-            Event::Schedule { .. } => EventKey::Schedule,
-            Event::Manual { branch, .. } if branch.is_none() || *branch == recorded.default_branch => EventKey::Manual,
+        let (key, branch) = match &recorded.event {
+            Event::Schedule { branch } => (EventKey::Schedule, branch),
+            Event::Manual { branch, .. } => (EventKey::Manual, branch),
             _ => return Ok(None),
         };
+        if branch.is_some() && *branch != recorded.default_branch {
+            return Ok(None);
+        }
         let replaces = |build: &config::Build| build.on.iter().any(|policy| policy.event == key && policy.replace);
         let Some(file) = config.version_file.as_ref().filter(|_| config.builds.iter().any(replaces)) else { return Ok(None) };
         match worktree::commit(&self.runner, &self.repo, &format!("refs/tags/{}", file.version.text))? {

@@ -205,6 +205,12 @@ pub fn gather(
     Ok(facts)
 }
 
+/// The branch that is checked out, and the default branch; `None` where git does not know.
+pub fn branches(runner: &Runner, repo: &Utf8Path) -> (Option<String>, Option<String>) {
+    let git = Git::new(runner, repo);
+    (git.branch(), git.default_branch())
+}
+
 /// The commit that is checked out, and whether anything differs from it.
 pub fn checkout(runner: &Runner, repo: &Utf8Path) -> (Option<String>, bool) {
     let git = Git::new(runner, repo);

@@ -128,9 +128,13 @@ fn on_another_branch_manual_and_scheduled_runs_only_test() {
     let (root, config) = load(".");
     for event in ["manual", "schedule"] {
         for (branch, publishes) in [("main", true), ("feature", false)] {
-            let facts = Facts { branch: Some(branch.into()), ..facts(&root, &config, None) };
-            let plan = plan(&config, &parse::event(event).unwrap(), &facts, &[]).unwrap();
-            assert_eq!((plan.publishes, plan.builds.len()), (publishes, 14), "{event} {branch}");
+            let branch = Some(branch.to_owned());
+            let event = match event {
+                "manual" => Event::Manual { rebuild: false, branch },
+                _ => Event::Schedule { branch },
+            };
+            let plan = plan(&config, &event, &facts(&root, &config, None), &[]).unwrap();
+            assert_eq!((plan.publishes, plan.builds.len()), (publishes, 14), "{event:?}");
         }
     }
 }

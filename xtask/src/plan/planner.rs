@@ -117,11 +117,9 @@ pub(super) fn publishing_event(input: &Input<'_>) -> bool {
     match input.event {
         Event::Local | Event::PullRequest { .. } => false,
         Event::Branch { .. } | Event::Tag { .. } => true,
-        // "Try the pipeline without a pull request": on another branch such a run only tests. A flag names no branch,
-        // then it is the one that is checked out.
+        // "Try the pipeline without a pull request": on another branch such a run only tests.
         Event::Manual { branch, .. } | Event::Schedule { branch } => {
-            let branch = branch.as_ref().or(input.facts.branch.as_ref());
-            branch.is_none_or(|branch| *branch == input.facts.default_branch)
+            branch.as_ref().is_none_or(|branch| *branch == input.facts.default_branch)
         }
     }
 }

@@ -97,16 +97,16 @@ fn show(value: Option<&Value>, other: Option<&Value>) -> String {
     match (value, other) {
         (Some(Value::Array(items)), Some(Value::Array(others))) => {
             let differing: Vec<&Value> = items.iter().filter(|item| !others.contains(item)).collect();
-            let same = differing.is_empty() && !items.is_empty();
-            serde_json::to_string(if same { &items[..] } else { return join(&differing) }).unwrap_or_default()
+            match differing.is_empty() {
+                false => differing.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                true if items.len() < others.len() => "without it".into(),
+                // The same in another order.
+                true => serde_json::to_string(items).unwrap_or_default(),
+            }
         }
         (Some(value), _) => value.to_string(),
         (None, _) => "nothing".into(),
     }
-}
-
-fn join(items: &[&Value]) -> String {
-    if items.is_empty() { "nothing".into() } else { items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") }
 }
 
 #[cfg(test)]

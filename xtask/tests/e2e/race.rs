@@ -17,7 +17,7 @@ impl Tiny {
         let copied = Command::new("cp").args(["-a", "."]).arg(folder.path()).current_dir(self.path()).status().unwrap();
         assert!(copied.success());
         let (namespace, upstream) = (self.namespace.clone(), self.upstream.clone());
-        Tiny { folder, namespace, proxy: Proxy::new(&upstream), upstream }
+        Tiny { ids: self.ids.clone(), folder, namespace, proxy: Proxy::new(&upstream), upstream }
     }
 }
 

@@ -27,6 +27,8 @@ tags = ["{version}"]
 
 /// A repository of three small images, in a namespace of its own behind a proxy of its own.
 pub struct Tiny {
+    /// Its builds.
+    pub ids: Vec<String>,
     pub folder: tempfile::TempDir,
     pub namespace: String,
     pub proxy: Proxy,
@@ -39,6 +41,15 @@ impl Tiny {
         let tiny = Tiny::empty();
         tiny.write("docker/images.toml", &IMAGES.replace("NAMESPACE", &tiny.namespace));
         tiny.write("Dockerfile", "FROM debian:bookworm-slim\nARG N\nENV SETTING=1\nRUN echo $N > /n\n");
+        tiny
+    }
+
+    /// The same with `n` images.
+    pub fn of(n: u8) -> Tiny {
+        let mut tiny = Tiny::new();
+        let letters: Vec<String> = (b'a'..b'a' + n).map(|letter| char::from(letter).to_string()).collect();
+        tiny.edit("docker/images.toml", "[\"a\", \"b\", \"c\"]", &format!("{letters:?}"));
+        tiny.ids = letters.iter().map(|letter| format!("tiny-{letter}")).collect();
         tiny
     }
 
@@ -63,7 +74,7 @@ impl Tiny {
         let folder = tempfile::tempdir().unwrap();
         let unique = folder.path().file_name().unwrap().to_string_lossy().to_lowercase();
         let namespace = format!("e2e/{}", unique.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()));
-        let tiny = Tiny { folder, namespace, proxy: Proxy::new(&upstream), upstream };
+        let tiny = Tiny { ids: IDS.map(str::to_owned).to_vec(), folder, namespace, proxy: Proxy::new(&upstream), upstream };
         tiny.write(".gitignore", "/target\n");
         tiny.git(&["init", "--quiet", "--initial-branch=main"]);
         tiny
@@ -173,7 +184,7 @@ impl Tiny {
     /// Every published tag (not candidates, marks of tests) of every image.
     pub fn state(&self) -> BTreeMap<String, String> {
         let mut state = BTreeMap::new();
-        for id in IDS {
+        for id in &self.ids {
             let tags = self.crane(&["ls", &format!("{}/{}/{id}", self.upstream, self.namespace)]).unwrap_or_default();
             for tag in tags.lines().filter(|tag| !tag.starts_with("candidate-") && !tag.starts_with("tested-")) {
                 state.insert(format!("{id}:{tag}"), self.digest(id, tag).unwrap_or_default());
