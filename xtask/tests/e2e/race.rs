@@ -17,7 +17,8 @@ impl Tiny {
         let copied = Command::new("cp").args(["-a", "."]).arg(folder.path()).current_dir(self.path()).status().unwrap();
         assert!(copied.success());
         let (namespace, upstream) = (self.namespace.clone(), self.upstream.clone());
-        Tiny { ids: self.ids.clone(), folder, namespace, proxy: Proxy::new(&upstream), upstream }
+        let exports = self.exports.clone();
+        Tiny { ids: self.ids.clone(), folder, namespace, proxy: Proxy::new(&upstream), upstream, exports }
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Tiny {
     pub namespace: String,
     pub proxy: Proxy,
     pub upstream: String,
+    /// The engine's environment, as lines for a shell.
+    pub exports: String,
 }
 
 impl Tiny {
@@ -67,14 +69,17 @@ impl Tiny {
         let sandbox =
             |task: &str| -> Ran { Command::new(env!("CARGO_BIN_EXE_xtask")).args(["sandbox", task]).output().unwrap().into() };
         sandbox("up").expect(0);
-        let env = sandbox("env").expect(0).stdout;
-        let upstream =
-            env.lines().find_map(|line| line.split_once("SLIPWAY_REGISTRY=")).map(|(_, value)| value.trim_matches(['\'', '"']));
+        let exports = sandbox("env").expect(0).stdout;
+        let upstream = exports
+            .lines()
+            .find_map(|line| line.split_once("SLIPWAY_REGISTRY="))
+            .map(|(_, value)| value.trim_matches(['\'', '"']));
         let upstream = upstream.expect("SLIPWAY_REGISTRY").to_owned();
         let folder = tempfile::tempdir().unwrap();
         let unique = folder.path().file_name().unwrap().to_string_lossy().to_lowercase();
         let namespace = format!("e2e/{}", unique.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()));
-        let tiny = Tiny { ids: IDS.map(str::to_owned).to_vec(), folder, namespace, proxy: Proxy::new(&upstream), upstream };
+        let tiny =
+            Tiny { ids: IDS.map(str::to_owned).to_vec(), folder, namespace, proxy: Proxy::new(&upstream), upstream, exports };
         tiny.write(".gitignore", "/target\n");
         tiny.git(&["init", "--quiet", "--initial-branch=main"]);
         tiny
@@ -157,15 +162,15 @@ impl Tiny {
     }
 
     pub fn crane(&self, args: &[&str]) -> Option<String> {
-        let env = format!("eval \"$({} sandbox env 2>/dev/null)\"; crane \"$@\"", env!("CARGO_BIN_EXE_xtask"));
-        let ran: Ran = Command::new("sh").args(["-c", &env, "sh"]).args(args).current_dir(self.path()).output().unwrap().into();
+        let script = format!("{}crane \"$@\"", self.exports);
+        let ran: Ran =
+            Command::new("sh").args(["-c", &script, "sh"]).args(args).current_dir(self.path()).output().unwrap().into();
         (ran.code == Some(0)).then(|| ran.stdout.trim().to_owned())
     }
 
     /// A shell line with the engine's environment.
     pub fn engine(&self, line: &str) -> Ran {
-        let env = format!("eval \"$({} sandbox env 2>/dev/null)\"; {line}", env!("CARGO_BIN_EXE_xtask"));
-        Command::new("sh").args(["-c", &env]).current_dir(self.path()).output().unwrap().into()
+        Command::new("sh").args(["-c", &format!("{}{line}", self.exports)]).current_dir(self.path()).output().unwrap().into()
     }
 
     /// The name that an image has in the engine.
@@ -183,13 +188,14 @@ impl Tiny {
 
     /// Every published tag (not candidates, marks of tests) of every image.
     pub fn state(&self) -> BTreeMap<String, String> {
-        let mut state = BTreeMap::new();
-        for id in &self.ids {
+        let of = |id: &String| -> Vec<(String, String)> {
             let tags = self.crane(&["ls", &format!("{}/{}/{id}", self.upstream, self.namespace)]).unwrap_or_default();
-            for tag in tags.lines().filter(|tag| !tag.starts_with("candidate-") && !tag.starts_with("tested-")) {
-                state.insert(format!("{id}:{tag}"), self.digest(id, tag).unwrap_or_default());
-            }
-        }
-        state
+            let published = tags.lines().filter(|tag| !tag.starts_with("candidate-") && !tag.starts_with("tested-"));
+            published.map(|tag| (format!("{id}:{tag}"), self.digest(id, tag).unwrap_or_default())).collect()
+        };
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = self.ids.iter().map(|id| scope.spawn(move || of(id))).collect();
+            asked.into_iter().flat_map(|asked| asked.join().unwrap()).collect()
+        })
     }
 }
