@@ -6,15 +6,21 @@ use std::sync::Mutex;
 use crate::docker::familiar;
 use crate::exec::Runner;
 use crate::parallel;
-use crate::registry::{AT_ONCE, Live};
+use crate::registry::{AT_ONCE, Live, split};
 
-/// Reference → digest; `None`: its registry has no such image. What is not known is left out.
-pub type Bases = BTreeMap<String, Option<String>>;
+/// What registries say of the images that builds start from.
+#[derive(Debug, Default)]
+pub struct Bases {
+    /// Reference → digest; `None`: its registry has no such image. What is not known is left out.
+    pub digests: BTreeMap<String, Option<String>>,
+    /// Those with ONBUILD steps, or of which that is not known.
+    pub triggers: BTreeSet<String>,
+}
 
 /// Asks for each reference as written in FROM. `mirror` answers for docker.io (the sandbox's registry).
 ///
 /// A registry that does not answer once is not asked again: the digests of the others, and of nothing, are still right.
-pub fn digests(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>) -> Bases {
+pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>) -> Bases {
     let registry = Live::new(runner);
     let silent: Mutex<BTreeSet<String>> = Mutex::default();
     let ask = |reference: &String| {
@@ -27,9 +33,17 @@ pub fn digests(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&s
         if let (None, Ok(mut silent)) = (&found, silent.lock()) {
             silent.insert(host);
         }
-        Some((reference.clone(), found?.map(|digest| digest.to_string())))
+        let found = found?;
+        let pinned = found.as_ref().map(|digest| format!("{}@{digest}", split(asked.split('@').next().unwrap_or(&asked)).0));
+        let triggers = pinned.is_some_and(|pinned| registry.has_triggers(&pinned) != Some(false));
+        Some((reference.clone(), found.map(|digest| digest.to_string()), triggers))
     };
-    parallel::map(AT_ONCE, references.iter().collect(), ask).into_iter().flatten().collect()
+    let mut bases = Bases::default();
+    for (reference, digest, triggers) in parallel::map(AT_ONCE, references.iter().collect(), ask).into_iter().flatten() {
+        bases.triggers.extend(triggers.then(|| reference.clone()));
+        bases.digests.insert(reference, digest);
+    }
+    bases
 }
 
 /// Where a mirror has an image of docker.io: `python:3.11` is `localhost:5000/library/python:3.11`.

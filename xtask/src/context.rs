@@ -1,5 +1,7 @@
 //! What every task works with: the repository, its configuration, the plan, the engine, the runner.
 
+mod handed;
+
 use std::cell::OnceCell;
 
 use anyhow::{Context as _, Result};
@@ -29,6 +31,8 @@ pub struct Context {
     config: OnceCell<Config>,
     plan: OnceCell<Plan>,
     resolved: OnceCell<Plan>,
+    /// The plan of `--plan` is of the files that are here.
+    checked: OnceCell<()>,
     /// Commit → its work tree, where a run builds another source than that of the checkout.
     source: OnceCell<(String, WorkTree)>,
 }
@@ -61,6 +65,7 @@ impl Context {
             config: OnceCell::new(),
             plan: OnceCell::new(),
             resolved: OnceCell::new(),
+            checked: OnceCell::new(),
             source: OnceCell::new(),
         })
     }
@@ -113,7 +118,7 @@ impl Context {
     fn check_usage(&self) -> Result<()> {
         self.only()?;
         match &self.global.plan {
-            Some(file) => load(file).map(drop),
+            Some(file) => handed::load(file).map(drop),
             None => self.recorded().map(drop),
         }
     }
@@ -220,7 +225,7 @@ impl Context {
     fn planned(&self, pin: bool) -> Result<Plan> {
         let only = self.only()?;
         let plan = match &self.global.plan {
-            Some(file) => plan::narrow(load(file)?, &only, self.config()?)?,
+            Some(file) => plan::narrow(handed::load(file)?, &only, self.config()?)?,
             None => {
                 let recorded = self.recorded()?;
                 match self.released_source(&recorded)? {
@@ -265,7 +270,8 @@ impl Context {
             return Ok(draft);
         }
         let sandbox = self.engine.as_ref().filter(|engine| engine.sandbox);
-        facts.bases = bases::digests(&self.runner, &open, sandbox.and_then(|engine| engine.registry.as_deref()));
+        let bases = bases::look(&self.runner, &open, sandbox.and_then(|engine| engine.registry.as_deref()));
+        facts::add_bases(&self.runner, root, config, &mut facts, bases);
         plan::plan(config, &recorded.event, &facts, only)
     }
 
@@ -300,27 +306,11 @@ impl Context {
             (Event::Schedule { .. } | Event::Manual { .. }, Some(commit)) => self.root_of(commit)?,
             _ => &self.repo,
         };
-        if self.global.plan.is_some() && root == self.repo {
+        if self.global.plan.is_some() && root == self.repo && self.checked.get().is_none() {
             self.refuse_another_source(plan)?;
+            self.checked.get_or_init(|| ());
         }
         Ok(root)
-    }
-
-    /// A plan names what it builds by the commit: built from anything else, its keys would be lies.
-    fn refuse_another_source(&self, plan: &Plan) -> Result<()> {
-        let (commit, dirty) = facts::checkout(&self.runner, &self.repo);
-        let name =
-            |commit: &Option<String>| commit.as_ref().map_or("no commit".into(), |sha| sha[..sha.len().min(12)].to_owned());
-        if commit != plan.commit {
-            let fault =
-                Fault::refused(format!("the plan is of {}, and the checkout is at {}", name(&plan.commit), name(&commit)));
-            return Err(fault.hint("check that commit out, or plan again").into());
-        }
-        if plan.publishes && dirty {
-            let fault = Fault::refused("the plan publishes, and the working tree has changes that are not committed");
-            return Err(fault.hint("commit them and plan again, or put them away with `git stash --include-untracked`").into());
-        }
-        Ok(())
     }
 
     fn root_of(&self, commit: &str) -> Result<&Utf8Path> {
@@ -355,21 +345,6 @@ impl Context {
 fn redirect(config: &mut Config, registry: &str) {
     config.registry = registry.to_owned();
     config.registry_unset = None;
-}
-
-fn load(file: &Utf8Path) -> Result<Plan> {
-    let text = std::fs::read_to_string(file).with_context(|| Fault::usage(format!("cannot read the plan {file}")))?;
-    let bad = || Fault::usage(format!("cannot understand the plan {file}")).hint("write it with `cargo xtask plan --json`");
-    // Through an object: serde would take an array for a structure, field by field.
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).with_context(bad)?;
-    let plan: Plan = serde_json::from_value(object.into()).with_context(bad)?;
-    if plan.schema != 1 {
-        return Err(Fault::usage(format!("the plan {file} has format {}, this program knows 1", plan.schema))
-            .hint("plan again")
-            .into());
-    }
-    plan::check(&plan).map_err(|error| Fault::usage(format!("cannot use the plan {file}: {error}")).hint("plan again"))?;
-    Ok(plan)
 }
 
 fn is_host(c: char) -> bool {

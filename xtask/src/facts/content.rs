@@ -97,9 +97,13 @@ fn ask<'a>(
     own: &BTreeSet<&'a Utf8Path>,
 ) -> Asked<'a> {
     let triggers = || {
-        let parents = build.parents.iter().filter_map(|parent| config.builds.iter().find(|other| other.image == parent.image));
-        let mut triggers = parents.filter(|other| facts.dockerfile(other).is_some_and(|dockerfile| dockerfile.onbuild));
-        let foreign = dockerfile.images.iter().find(|image| image.contains("onbuild"));
+        let is_parent = |other: &&Build| build.parents.iter().any(|parent| parent.image == other.image);
+        let mut triggers = config
+            .builds
+            .iter()
+            .filter(is_parent)
+            .filter(|other| facts.dockerfile(other).is_some_and(|dockerfile| dockerfile.onbuild));
+        let foreign = dockerfile.images.iter().find(|image| image.contains("onbuild") || facts.triggers.contains(*image));
         triggers.next().map(|parent| &parent.image).or(foreign).map(|name| format!("{name} has ONBUILD steps"))
     };
     let whole = dockerfile.whole.clone().or_else(triggers);

@@ -130,7 +130,8 @@ fn is_remote(source: &str) -> bool {
 /// `….git#COMMIT`, `….git#COMMIT:folder`: full, because a short one may become another's beginning.
 fn names_commit(source: &str) -> bool {
     let commit = source.rsplit_once('#').map(|(_, fragment)| fragment.split(':').next().unwrap_or(fragment));
-    let is_git = source.split('#').next().is_some_and(|address| address.ends_with(".git") || !address.starts_with("http"));
+    let address = source.split('#').next().unwrap_or_default().to_ascii_lowercase();
+    let is_git = address.ends_with(".git") || !address.starts_with("http");
     is_git && commit.is_some_and(|commit| [40, 64].contains(&commit.len()) && commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
@@ -209,7 +210,7 @@ fn step(
         Instruction::Run(run) => {
             let binds = run.options.iter().filter_map(mount).filter(|mount| mount.is_bind() && mount.get("from").is_none());
             for bind in binds {
-                taken.source(vars.expand(bind.get("source").or(bind.get("src")).unwrap_or(".")));
+                taken.source(vars.expand(bind.source().unwrap_or(".")));
             }
         }
         // What it takes depends on who builds on this stage.
@@ -257,11 +258,21 @@ fn mount<'a>(flag: &'a Flag<'_>) -> Option<Mount<'a>> {
 
 impl<'a> Mount<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        // The last one counts, and `from=` is as good as none.
+        let found = self.0.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+        found.filter(|value| name != "from" || !value.is_empty())
+    }
+
+    /// `source` and `src` are one field.
+    fn source(&self) -> Option<&'a str> {
+        let is_source = |key: &str| ["source", "src"].iter().any(|name| key.eq_ignore_ascii_case(name));
+        self.0.iter().rev().find(|(key, _)| is_source(key)).map(|(_, value)| *value)
     }
 
     fn is_bind(&self) -> bool {
-        self.get("type").is_none_or(|kind| kind == "bind" || kind.contains('$'))
+        // Whatever is not surely another one.
+        let others = ["cache", "tmpfs", "secret", "ssh"];
+        self.get("type").is_none_or(|kind| !others.iter().any(|other| kind.eq_ignore_ascii_case(other)))
     }
 }
 
@@ -288,6 +299,8 @@ fn declare(vars: &mut Vars, text: &str, args: &BTreeMap<String, String>, global:
         let value = match (args.get(name), default) {
             (Some(given), _) => Some(given.clone()),
             (None, Some(default)) => vars.expand(default).ok(),
+            // Which node builds is not known here; with the target's platform a tool's stage would look the same.
+            (None, None) if BUILD_PLATFORM.contains(&name) => None,
             (None, None) => global.get(name).or(vars.known.get(name)).cloned(),
         };
         set(vars, name, value);
@@ -310,12 +323,14 @@ fn set(vars: &mut Vars, name: &str, value: Option<String>) {
     }
 }
 
+const BUILD_PLATFORM: [&str; 4] = ["BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT"];
+
 /// <https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope>
 fn platform_vars(platform: &str) -> BTreeMap<String, String> {
     let mut parts = platform.split('/');
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let named = [("PLATFORM", platform.to_owned()), ("OS", part()), ("ARCH", part()), ("VARIANT", part())];
-    // The builder's own platform is taken to be the target's: nothing but a tool's stage depends on it.
+    // In FROM the builder's own platform is taken to be the target's; in a stage it is not known.
     let both =
         |(name, value): &(&str, String)| [(format!("TARGET{name}"), value.clone()), (format!("BUILD{name}"), value.clone())];
     named.iter().flat_map(both).collect()

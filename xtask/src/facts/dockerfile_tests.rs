@@ -46,7 +46,7 @@ fn images() {
 
 #[test]
 fn sources_of_the_context() {
-    let table: [(&str, Option<&[&str]>); 24] = [
+    let table: [(&str, Option<&[&str]>); 29] = [
         ("", Some(&[])),
         ("COPY src /app", Some(&["src"])),
         ("COPY requirements*.txt ./setup.py /pkg/ /app/", Some(&["pkg", "requirements*.txt", "setup.py"])),
@@ -63,6 +63,11 @@ fn sources_of_the_context() {
         ("RUN --mount=src=go.sum,target=/x --mount=type=cache,target=/c --mount=type=secret,id=s x", Some(&["go.sum"])),
         ("RUN --mount=type=bind,target=. make", None),
         ("RUN --mount=type=bind,from=img,target=/x make", Some(&[])),
+        ("RUN --mount=type=Bind,source=a,target=/x make", Some(&["a"])),
+        ("RUN --mount=type=bind,source=b,src=a,from=,target=/x make", Some(&["a"])),
+        ("RUN --mount=type=Cache,target=/x make", Some(&[])),
+        ("ARG BUILDARCH\nCOPY f-$BUILDARCH /x", None),
+        ("RUN echo \"<<EOF\"\nCOPY a /x\nRUN <<EOF\nEOF", Some(&["a"])),
         ("ARG D=src\nCOPY $D/a /", Some(&["src/a"])),
         ("ENV D=src E=$D\nCOPY ${D}/a /", Some(&["src/a"])),
         ("ENV D my folder\nCOPY \"$D\" /", Some(&["my folder"])),

@@ -1,11 +1,8 @@
 //! Here-documents that do not begin a RUN step (`RUN cat <<EOF > /x`): the parser takes their bodies for instructions.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
 
-use regex_lite::Regex;
-
-/// `<<EOF`, `<<-"EOF"`, `3<<EOF` at the beginning of a word.
-static MARK: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"(^|\s)[0-9]*<<(-?)["']?([^\s"'<]+)["']?"#).ok());
+use super::words::Vars;
 
 /// The text with comments for the bodies of here-documents in RUN steps; those of COPY and ADD stay.
 pub fn strip(text: &str, escape: char) -> String {
@@ -20,7 +17,7 @@ pub fn strip(text: &str, escape: char) -> String {
         let step = lines[at..end].concat();
         let keyword = step.split_whitespace().find(|word| !word.eq_ignore_ascii_case("onbuild")).unwrap_or_default();
         let after = match keyword.to_ascii_lowercase().as_str() {
-            "run" | "copy" | "add" => bodies_end(&lines, end, &step),
+            "run" | "copy" | "add" => bodies_end(&lines, end, &marks(&lines[at..end], escape)),
             _ => end,
         };
         if after > end && keyword.eq_ignore_ascii_case("run") {
@@ -53,15 +50,30 @@ fn logical_end(lines: &[&str], at: usize, escape: char) -> usize {
     end
 }
 
+/// What a step asks for: (whether tabs go, the word that ends it). Only words as a shell cuts them count: no
+/// `"<<EOF"`, and nothing in a comment between continued lines.
+///
+/// moby/buildkit, frontend/dockerfile/parser: `heredocsFromLine` and `ParseHeredoc`.
+fn marks(lines: &[&str], escape: char) -> Vec<(bool, String)> {
+    let joined = lines.iter().enumerate().filter(|(at, line)| *at == 0 || !line.trim_start().starts_with('#'));
+    let joined: String = joined.map(|(_, line)| line.trim_end()).map(|line| line.strip_suffix(escape).unwrap_or(line)).collect();
+    let shell = Vars { known: BTreeMap::new(), others_may_exist: false, escape };
+    let mark = |word: &String| {
+        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+        let (tabs, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
+        let end = rest.replace(['"', '\''], "");
+        (!end.is_empty() && !rest.contains('<')).then_some((tabs, end))
+    };
+    shell.split(&joined).iter().filter_map(mark).collect()
+}
+
 /// Where the bodies end that a step asks for; `from` when it asks for none, or one has no end.
-fn bodies_end(lines: &[&str], from: usize, step: &str) -> usize {
-    let Some(mark) = MARK.as_ref() else { return from };
+fn bodies_end(lines: &[&str], from: usize, marks: &[(bool, String)]) -> usize {
     let mut at = from;
-    for found in mark.captures_iter(step) {
-        let (tabs, word) = (&found[2] == "-", &found[3]);
+    for (tabs, word) in marks {
         let is_end = |line: &&str| {
             let line = line.trim_end_matches(['\n', '\r']);
-            word == if tabs { line.trim_start_matches('\t') } else { line }
+            word == if *tabs { line.trim_start_matches('\t') } else { line }
         };
         match lines[at..].iter().position(is_end) {
             Some(body) => at += body + 1,
@@ -86,6 +98,8 @@ mod tests {
             ("RUN echo $((1<<2)) && cat <<<word\n", "RUN echo $((1<<2)) && cat <<<word\n"),
             ("RUN x <<EOF\nno end\n", "RUN x <<EOF\nno end\n"),
             ("# RUN x <<EOF\nFROM a\nEOF\n", "# RUN x <<EOF\nFROM a\nEOF\n"),
+            ("RUN echo \"cat <<EOF\"\nCOPY a b\nRUN <<EOF\nx\nEOF\n", "RUN echo \"cat <<EOF\"\nCOPY a b\nRUN < <EOF\n#\n#\n"),
+            ("RUN a \\\n # see <<EOF\n && b\nCOPY c d\nEOF\n", "RUN a \\\n # see <<EOF\n && b\nCOPY c d\nEOF\n"),
             ("", ""),
         ];
         for (text, expected) in table {

@@ -21,6 +21,7 @@ use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::bases::Bases;
 use crate::config::{Build, Config, Env};
 use crate::error::Fault;
 use crate::event::{Event, Recorded};
@@ -68,6 +69,9 @@ pub struct Facts {
     /// What is not known, or was not asked for, is not in it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub bases: BTreeMap<String, Option<String>>,
+    /// Those of them whose ONBUILD steps may take anything.
+    #[serde(skip_serializing_if = "std::collections::BTreeSet::is_empty")]
+    pub triggers: std::collections::BTreeSet<String>,
     /// By path: hash of what tests mount.
     pub mounted: BTreeMap<Utf8PathBuf, String>,
 }
@@ -215,6 +219,14 @@ pub fn branches(runner: &Runner, repo: &Utf8Path) -> (Option<String>, Option<Str
 pub fn checkout(runner: &Runner, repo: &Utf8Path) -> (Option<String>, bool) {
     let git = Git::new(runner, repo);
     (git.head().ok().map(|(commit, _)| commit), git.dirty().is_some())
+}
+
+/// Adds what registries say of the bases. A base with ONBUILD steps makes the whole context count.
+pub fn add_bases(runner: &Runner, repo: &Utf8Path, config: &Config, facts: &mut Facts, bases: Bases) {
+    (facts.bases, facts.triggers) = (bases.digests, bases.triggers);
+    if !facts.triggers.is_empty() {
+        content::add(repo, config, facts, &|| runner.is_interrupted());
+    }
 }
 
 /// Names a run outside of Actions; letters and digits only, because it becomes part of a tag.

@@ -1,34 +1,46 @@
 //! What tests mount, as one hash a path: the tests' part of the test key.
 
 use std::io::Result;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use camino::Utf8Path;
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 in hex over a file, or over the names and contents of everything in a folder; "" if there is no such path.
+/// SHA-256 in hex over a file, or over the names, permissions and contents of everything in a folder; "" if there is no
+/// such path.
 pub fn hash(path: &Utf8Path) -> String {
     let mut hash = Sha256::new();
-    match add(path, "", &mut hash) {
+    match add(path.as_std_path(), "", &mut hash) {
         Ok(()) => super::hex(&hash.finalize()),
         Err(_) => String::new(),
     }
 }
 
-fn add(path: &Utf8Path, name: &str, hash: &mut Sha256) -> Result<()> {
-    let kind = path.symlink_metadata()?.file_type();
-    if kind.is_symlink() && !name.is_empty() {
+fn add(path: &Path, name: &str, hash: &mut Sha256) -> Result<()> {
+    let link = path.symlink_metadata()?.is_symlink() && !name.is_empty();
+    let about = if link { path.symlink_metadata()? } else { path.metadata()? };
+    let mode = about.mode() & 0o7777;
+    if link {
         // Inside the container it leads wherever its text says.
-        entry(hash, "link", name, path.read_link_utf8()?.as_str().as_bytes());
-    } else if path.is_dir() {
-        entry(hash, "folder", name, b"");
-        let mut names = path.read_dir_utf8()?.map(|entry| Ok(entry?.file_name().to_owned())).collect::<Result<Vec<_>>>()?;
+        entry(hash, "link", name, path.read_link()?.as_os_str().as_bytes());
+    } else if about.is_dir() {
+        entry(hash, &format!("folder {mode:o}"), name, b"");
+        let mut names = path.read_dir()?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
         names.sort();
         // What Python leaves beside the sources when somebody runs the tests outside of the image.
         for child in names.iter().filter(|name| *name != "__pycache__") {
-            add(&path.join(child), &format!("{name}/{child}"), hash)?;
+            let below = format!("{name}/{}", child.to_string_lossy());
+            // One that cannot be read is told apart by everything else that is known of it.
+            add(&path.join(child), &below, hash)
+                .unwrap_or_else(|error| entry(hash, "unread", &below, error.to_string().as_bytes()));
         }
+    } else if about.is_file() {
+        entry(hash, &format!("file {mode:o}"), name, &std::fs::read(path)?);
     } else {
-        entry(hash, "file", name, &std::fs::read(path)?);
+        // A pipe, a socket, a device: never opened, it may never answer.
+        entry(hash, "other", name, b"");
     }
     Ok(())
 }
@@ -57,6 +69,18 @@ mod tests {
         std::fs::create_dir(root.join("__pycache__")).unwrap();
         assert_eq!(renamed, hash(root));
         assert!(before != changed && changed != renamed);
+        std::fs::set_permissions(root.join("b"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        assert_ne!(renamed, hash(root), "permissions count");
+        let mode = root.join("b");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            root.join("pipe").as_std_path(),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        assert_ne!(hash(root), "", "{mode}: a pipe is not opened");
         assert_eq!(hash(&root.join("none")), "");
     }
 }

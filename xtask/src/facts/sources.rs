@@ -42,8 +42,8 @@ fn segment(pattern: &[char], name: &[char]) -> bool {
         (['*', rest @ ..], _) => segment(rest, name) || name.split_first().is_some_and(|(_, name)| segment(pattern, name)),
         (['?', rest @ ..], [_, name @ ..]) => segment(rest, name),
         (['[', rest @ ..], [first, name @ ..]) => {
-            let Some(end) = rest.iter().skip(1).position(|c| *c == ']') else { return false };
-            bracket(&rest[..=end], *first) && segment(&rest[end + 2..], name)
+            let Some(end) = bracket_end(rest) else { return false };
+            bracket(&rest[..end], *first) && segment(&rest[end + 1..], name)
         }
         (['\\', exact, rest @ ..], [first, name @ ..]) | ([exact, rest @ ..], [first, name @ ..]) => {
             exact == first && segment(rest, name)
@@ -52,19 +52,43 @@ fn segment(pattern: &[char], name: &[char]) -> bool {
     }
 }
 
+/// Where the `]` is that ends a class: not the first character, and not behind a backslash.
+fn bracket_end(rest: &[char]) -> Option<usize> {
+    let mut at = usize::from(rest.first() == Some(&'^'));
+    let first = at;
+    while let Some(c) = rest.get(at) {
+        match c {
+            ']' if at > first => return Some(at),
+            '\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
 fn bracket(set: &[char], c: char) -> bool {
     let (negated, mut set) = set.strip_prefix(&['^']).map_or((false, set), |set| (true, set));
     let mut found = false;
-    while let [first, rest @ ..] = set {
-        if let ['-', last, after @ ..] = rest {
-            found |= (*first..=*last).contains(&c);
-            set = after;
-        } else {
-            found |= *first == c;
-            set = rest;
+    while let Some((first, rest)) = escaped(set) {
+        set = rest;
+        let mut last = first;
+        if let ['-', range @ ..] = rest
+            && let Some((end, rest)) = escaped(range)
+        {
+            (last, set) = (end, rest);
         }
+        found |= (first..=last).contains(&c);
     }
     found != negated
+}
+
+/// The next character of a class, as it is behind a backslash, and what follows it.
+fn escaped(set: &[char]) -> Option<(char, &[char])> {
+    match set {
+        ['\\', exact, rest @ ..] => Some((*exact, rest)),
+        [first, rest @ ..] => Some((*first, rest)),
+        [] => None,
+    }
 }
 
 #[cfg(test)]
@@ -92,7 +116,7 @@ mod tests {
 
     #[test]
     fn taken() {
-        let table: [(&str, &[&str], &[&str]); 10] = [
+        let table: [(&str, &[&str], &[&str]); 12] = [
             ("src", &["src", "src/a.py", "src/a/b.py"], &["srcs", "a/src"]),
             ("requirements*.txt", &["requirements.txt", "requirements-dev.txt"], &["a/requirements.txt", "requirements.in"]),
             ("requirements/*.txt", &["requirements/ci.txt"], &["requirements/a/ci.txt", "requirements"]),
@@ -102,6 +126,8 @@ mod tests {
             (r"a\*", &["a*"], &["ab"]),
             ("**/go.mod", &["go.mod", "a/go.mod", "a/b/go.mod"], &["a/go.sum"]),
             ("[]", &[], &["[]", "x"]),
+            (r"sr[b\]c]*", &["src", "sr]x"], &["sra"]),
+            (r"[a\-c]", &["a", "-", "c"], &["b"]),
             ("ü*", &["üb"], &["u"]),
         ];
         for (pattern, yes, no) in table {

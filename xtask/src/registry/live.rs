@@ -107,6 +107,24 @@ impl Live {
         (!exit.timed_out && said(&exit.stderr) == Said::Absent).then_some(None)
     }
 
+    /// Whether an image has ONBUILD steps, asked once and not for long: `None` if that is not known.
+    pub fn has_triggers(&self, reference: &str) -> Option<bool> {
+        let cmd = if self.has_crane {
+            crane::config(Effect::Probe, reference)
+        } else {
+            docker::imagetools_image(Effect::Probe, reference)
+        };
+        let exit = self.runner.output(&cmd.timeout(PEEK)).ok().filter(|exit| exit.ok())?;
+        let said: Value = serde_json::from_str(&exit.stdout).ok()?;
+        // One configuration, or a table of them by platform.
+        let one = [&said];
+        let configs: Vec<&Value> = match said.get("rootfs") {
+            Some(_) => one.to_vec(),
+            None => said.as_object()?.values().collect(),
+        };
+        Some(configs.iter().any(|config| config["config"]["OnBuild"].as_array().is_some_and(|steps| !steps.is_empty())))
+    }
+
     fn digest_of(&self, effect: Effect, reference: &str) -> Cmd {
         if self.has_crane { crane::digest(effect, reference) } else { docker::imagetools_digest(effect, reference) }
     }

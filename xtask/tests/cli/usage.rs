@@ -168,6 +168,10 @@ fn a_plan_of_another_commit_is_refused() {
     git(&["commit", "--quiet", "-m", "one"]);
     let plan = lab.run(&["plan", "--json"]).expect(0, &[]).stdout;
     std::fs::write(lab.repo().join("../plan.json"), plan).unwrap();
+    lab.write("Dockerfile", "FROM scratch\nLABEL changed=1\n");
+    let args = ["ci-build", "--mode", "test", "--engine", "host", "--plan", "../plan.json"];
+    lab.run(&args).expect(4, &["the plan is of other files: dockerfile of web", "hint: plan again"]);
+    git(&["checkout", "--quiet", "Dockerfile"]);
     git(&["commit", "--quiet", "--allow-empty", "-m", "two"]);
     let build = lab.run(&["ci-build", "--mode", "test", "--engine", "host", "--plan", "../plan.json"]);
     build.expect(4, &["the plan is of ", "the checkout is at ", "hint: check that commit out, or plan again"]);
