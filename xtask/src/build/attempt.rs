@@ -251,11 +251,11 @@ impl Drop for Metadata {
     }
 }
 
-/// The command that prints the bake file of a group.
+/// The command that prints the bake file of a group, with the bases pinned as they are in this run.
 fn source(plan: &Plan, group: &Group) -> String {
     let all = plan.builds.len() == group.len();
     let only = group.iter().filter(|_| !all).map(|id| format!(" --only id={id}")).collect::<String>();
-    format!("cargo xtask plan --event {}{only} --format bake", plan.event.flag())
+    format!("cargo xtask plan --resolve --event {}{only} --format bake", plan.event.flag())
 }
 
 /// What buildx writes with `--metadata-file`: target → facts.

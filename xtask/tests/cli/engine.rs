@@ -82,5 +82,5 @@ fn what_a_dry_run_prints_can_be_pasted() {
     let lab = with_bake("echo started > ../started");
     let ran = lab.run(&[&TEST[..], &["--dry-run"]].concat()).expect(0, &["docker buildx bake --file -"]);
     assert!(!lab.repo().join("../started").exists(), "{}", ran.stderr);
-    assert!(ran.stderr.contains("cargo xtask plan --event local --format bake | "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cargo xtask plan --resolve --event local --format bake | "), "{}", ran.stderr);
 }
