@@ -84,9 +84,25 @@ impl Release<'_> {
     /// Moves every tag that may move. Outcomes are in the order of `moves`.
     ///
     /// # Errors
-    /// Refused when somebody else writes the same tags; the registry's. The journal then says what to undo.
+    /// Refused when somebody else writes the same tags; the registry's. The journal then says what to undo, but for
+    /// tags that a newer release had by then: those are its own again.
     pub fn run(&self, moves: &[Move], marks: &[Mark], follows: Follows<'_>) -> Result<Vec<Outcome>> {
         let before = self.newer_marks(marks)?;
+        let result = self.move_all(moves, marks, follows, &before);
+        if result.is_err() {
+            // What is undone would go back to before that release; its own error would only hide ours.
+            let _ = self.yield_to_marks(moves, marks, follows, before, &mut []);
+        }
+        result
+    }
+
+    fn move_all(
+        &self,
+        moves: &[Move],
+        marks: &[Mark],
+        follows: Follows<'_>,
+        before: &BTreeSet<String>,
+    ) -> Result<Vec<Outcome>> {
         let mut outcomes = each(moves, |one| self.decide(one))?;
         for latest in [false, true] {
             let is_due =
@@ -98,7 +114,7 @@ impl Release<'_> {
         if !marks.is_empty() {
             each(marks, |mark| self.leave(mark))?;
             self.settle(moves, &mut outcomes)?;
-            self.yield_to_marks(moves, marks, follows, before, &mut outcomes)?;
+            self.yield_to_marks(moves, marks, follows, before.clone(), &mut outcomes)?;
         }
         Ok(outcomes)
     }
@@ -242,7 +258,9 @@ impl Release<'_> {
                 let Some((version, mark)) = rival else { continue };
                 if let Some(theirs) = self.registry.digest(mark)? {
                     put(self.registry, split(mark).0, &theirs, &one.tag)?;
-                    outcomes[at] = Outcome::Yielded(format!("{} was released while we ran", version.text));
+                    if let Some(outcome) = outcomes.get_mut(at) {
+                        *outcome = Outcome::Yielded(format!("{} was released while we ran", version.text));
+                    }
                 }
             }
         }

@@ -208,3 +208,21 @@ fn a_late_write_yields_to_a_release_that_was_through_before_it() {
     assert_eq!(outcomes[1], Outcome::Yielded("v1.3.0 was released while we ran".into()));
     assert_eq!(ends(&memory), [Some(d(3)), Some(d(3))]);
 }
+
+#[test]
+fn a_late_write_that_fails_before_it_yields_leaves_the_newer_release() {
+    let memory = Arc::new(world(&[1, 2, 3], 1));
+    let other = Arc::clone(&memory);
+    let seen = Mutex::new((false, false));
+    let hook = move |op: &Op| {
+        let mut seen = seen.lock().unwrap();
+        if *op == Op::Write("r/a:latest".into()) && !std::mem::replace(&mut seen.0, true) {
+            assert!(release(&other.view(), 3, false).result.is_ok());
+        } else if seen.0 && *op == Op::Read("r/a:latest".into()) && !std::mem::replace(&mut seen.1, true) {
+            bail!("the network is gone for a moment");
+        }
+        Ok(())
+    };
+    assert!(release(&memory.hooked(hook), 2, false).result.is_err());
+    assert_eq!(ends(&memory), [Some(d(3)), Some(d(3))]);
+}
