@@ -5,6 +5,7 @@
 //! round. Every round ends at least one build, so there is a last one.
 
 mod attempt;
+pub mod caches;
 pub mod health;
 pub mod images;
 pub mod kept;
@@ -202,6 +203,7 @@ impl Run<'_> {
             config_digest: seen.config_digest.clone().filter(|_| result.is_good()),
             names: if result.is_good() { seen.build.names() } else { Vec::new() },
             retried: self.retried.get(id).cloned(),
+            caches: if result.is_good() { caches::of(&attempt.state, seen.at) } else { caches::Caches::default() },
             failure,
         };
         if !result.is_good() {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::caches::Caches;
 use crate::report;
 
 /// The results of one run; written to target/slipway/builds.json and printed by `--json`.
@@ -35,6 +36,8 @@ pub struct Outcome {
     pub names: Vec<String>,
     /// The known error of the engine after which it was built once more.
     pub retried: Option<String>,
+    #[serde(default)]
+    pub caches: Caches,
     pub failure: Option<Failure>,
 }
 

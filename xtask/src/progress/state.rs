@@ -201,6 +201,12 @@ impl State {
         self.targets[at].nodes.iter().filter(|(_, node)| node.is_at_fault()).max_by(|(_, a), (_, b)| a.started.cmp(&b.started))
     }
 
+    /// What went wrong in a target, by the name of the vertex, whether or not it failed the build.
+    pub fn errors(&self, at: usize) -> impl Iterator<Item = (&str, &str)> {
+        let nodes = self.targets[at].nodes.values().filter(|node| !node.error.is_empty() && !node.is_cancelled());
+        nodes.map(|node| (node.name.as_str(), node.error.as_str()))
+    }
+
     /// The log of all steps of a target, each under its name.
     pub fn log(&self, at: usize) -> Vec<String> {
         let mut nodes: Vec<_> = self.targets[at].nodes.iter().filter(|(_, node)| node.is_step).collect();
@@ -240,8 +246,11 @@ impl Target {
 impl Node {
     /// An error of its own: neither cancelled for another's sake nor a cache that isn't there, which never fails a build.
     fn is_at_fault(&self) -> bool {
-        let cancelled = ["context canceled", "Canceled", "context cancelled"].iter().any(|word| self.error.contains(word));
-        !self.error.is_empty() && !cancelled && !self.name.starts_with("importing cache manifest")
+        !self.error.is_empty() && !self.is_cancelled() && !self.name.starts_with("importing cache manifest")
+    }
+
+    fn is_cancelled(&self) -> bool {
+        ["context canceled", "Canceled", "context cancelled"].iter().any(|word| self.error.contains(word))
     }
 }
 

@@ -96,13 +96,7 @@ impl Release<'_> {
         result
     }
 
-    fn move_all(
-        &self,
-        moves: &[Move],
-        marks: &[Mark],
-        follows: Follows<'_>,
-        before: &BTreeSet<String>,
-    ) -> Result<Vec<Outcome>> {
+    fn move_all(&self, moves: &[Move], marks: &[Mark], follows: Follows<'_>, before: &BTreeSet<String>) -> Result<Vec<Outcome>> {
         let mut outcomes = each(moves, |one| self.decide(one))?;
         for latest in [false, true] {
             let is_due =

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 
 use crate::build::outcome::{Ending, Outcome, Results};
 use crate::build::store::{self, Store};
-use crate::build::{self, health, images, kept, lock};
+use crate::build::{self, caches, health, images, kept, lock};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::parallel;
@@ -196,6 +196,7 @@ fn print(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
     } else if results.builds.iter().any(|build| build.result != Ending::Skipped) {
         report::result(&results.table());
     }
+    caches::notes(plan, &results.builds).iter().for_each(|note| report::note(note));
     for build in results.failed() {
         report::error(&format!("\n{}", build.explain(&plan.event.flag())));
     }
