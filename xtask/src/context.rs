@@ -266,10 +266,17 @@ impl Context {
         let mut facts = facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)?;
         let draft = plan::plan(config, &recorded.event, &facts, only)?;
         let open = draft.by_name();
+        let sandbox = self.engine.as_ref().filter(|engine| engine.sandbox);
+        if pin && sandbox.is_some() {
+            // Before their digests are asked for, which change with it.
+            sandbox::provide(
+                &self.runner,
+                &draft.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect(),
+            )?;
+        }
         if !pin || open.is_empty() {
             return Ok(draft);
         }
-        let sandbox = self.engine.as_ref().filter(|engine| engine.sandbox);
         let bases = bases::look(&self.runner, &open, sandbox.and_then(|engine| engine.registry.as_deref()));
         facts::add_bases(&self.runner, root, config, &mut facts, bases);
         plan::plan(config, &recorded.event, &facts, only)

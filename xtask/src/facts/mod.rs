@@ -297,7 +297,9 @@ pub fn emulates(platform: &str) -> bool {
         other => other,
     };
     // Docker Desktop and OrbStack emulate without a word; elsewhere the kernel lists its interpreters.
-    cfg!(target_os = "macos") || Utf8Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{arch}")).exists()
+    let registered = |who: &str| Utf8Path::new("/proc/sys/fs/binfmt_misc").join(format!("{who}-{arch}")).exists();
+    // The second name is the sandbox's.
+    cfg!(target_os = "macos") || registered("qemu") || registered("slipway")
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
+use super::emulation::FOREIGN;
 use super::machine::{self, Apt, Interpreter};
-use super::packages::ENGINE;
+use super::packages::{self, ENGINE};
 use super::paths::{Paths, make_dir, write};
 use super::registry;
 use super::steps::Steps;
@@ -17,6 +18,7 @@ use crate::cmd::Cmd;
 use crate::docker;
 use crate::error::{Code, Fault, exit_code};
 use crate::exec::Runner;
+use crate::facts;
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// What the interpreters and the official slim images have in common.
@@ -24,6 +26,9 @@ const INCLUDE: &str = "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3
                        liblzma5,libncursesw6,libexpat1,libuuid1,libtirpc3,libcrypt1";
 const DEBIAN: &str = include_str!("debian.Dockerfile");
 const PYTHON: &str = include_str!("python.Dockerfile");
+const PYTHON_FOREIGN: &str = include_str!("python-foreign.Dockerfile");
+/// Of [`FOREIGN`], as Debian and Docker alike call it.
+const ARM: &str = "arm64";
 
 /// A base image to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +49,14 @@ struct Inputs {
     apt: Apt,
     certificates: String,
     pip: String,
+    /// Whether they are for [`FOREIGN`] too.
+    foreign: bool,
 }
 
 /// Makes the bases that the registry does not have yet. Returns the names of all, like `python:3.11-slim`.
-pub fn ensure(runner: &Runner, paths: &Paths, apt: &Apt, port: u16, steps: &Steps) -> Result<Vec<String>> {
-    let inputs = Inputs { apt: apt.clone(), certificates: machine::certificates()?, pip: machine::pip_config(runner) };
+pub fn ensure(runner: &Runner, paths: &Paths, apt: &Apt, port: u16, foreign: bool, steps: &Steps) -> Result<Vec<String>> {
+    let (certificates, pip) = (machine::certificates()?, machine::pip_config(runner));
+    let inputs = Inputs { apt: apt.clone(), certificates, pip, foreign };
     let interpreters = machine::interpreters(runner);
     if interpreters.is_empty() {
         steps.say("no interpreters below pyenv's root: only debian is served as a base");
@@ -76,7 +84,8 @@ fn read_stamp(stamp: &Utf8Path) -> BTreeMap<String, String> {
 
 fn bases(inputs: &Inputs, interpreters: &[Interpreter]) -> Vec<Base> {
     let codename = &inputs.apt.codename;
-    let common = [DEBIAN, INCLUDE, &inputs.apt.sources, &inputs.apt.options.join("\n"), &inputs.certificates, &inputs.pip];
+    let (options, foreign) = (inputs.apt.options.join("\n"), if inputs.foreign { FOREIGN } else { "" });
+    let common = [DEBIAN, INCLUDE, &inputs.apt.sources, &options, &inputs.certificates, &inputs.pip, foreign];
     let debian = Base {
         target: "debian".into(),
         repository: "library/debian",
@@ -88,7 +97,7 @@ fn bases(inputs: &Inputs, interpreters: &[Interpreter]) -> Vec<Base> {
         target: format!("python{}", python.minor.replace('.', "")),
         repository: "library/python",
         tags: [&python.minor, &python.full].iter().flat_map(|v| [format!("{v}-slim"), format!("{v}-slim-{codename}")]).collect(),
-        key: digest(&[&debian.key, PYTHON, python.prefix.as_str()]),
+        key: digest(&[&debian.key, PYTHON, if inputs.foreign { PYTHON_FOREIGN } else { "" }, python.prefix.as_str()]),
         python: Some(python.clone()),
     };
     std::iter::once(debian.clone()).chain(interpreters.iter().map(python)).collect()
@@ -109,38 +118,59 @@ fn make(runner: &Runner, paths: &Paths, inputs: &Inputs, port: u16, bases: &[&Ba
     make_dir(&debian)?;
     std::thread::scope(|scope| {
         // The network and one processor for Debian, the disk and the other one for the interpreters.
-        let rootfs = scope.spawn(|| rootfs(runner, paths, &inputs.apt, steps));
+        let rootfs = scope.spawn(|| -> Result<_> {
+            let own = rootfs(runner, paths, &inputs.apt, None, steps)?;
+            Ok((own, inputs.foreign.then(|| rootfs(runner, paths, &inputs.apt, Some(ARM), steps)).transpose()?))
+        });
         for base in bases {
             if let Some(python) = &base.python {
                 pack(runner, python, &contexts.join(&base.target))?;
             }
         }
-        let rootfs = rootfs.join().map_err(|_| Fault::failed("cannot assemble Debian"))??;
-        // A link, because a copy of it would only cost time; BuildKit wants the file inside its context.
-        std::fs::hard_link(&rootfs, debian.join("rootfs.tar")).with_context(|| format!("cannot link {rootfs}"))
+        // The newest has the newest pip.
+        if let Some(python) = bases.iter().filter_map(|base| base.python.as_ref()).next_back().filter(|_| inputs.foreign) {
+            pack_foreign(runner, paths, inputs, python, &contexts)?;
+        }
+        let (own, foreign) = rootfs.join().map_err(|_| Fault::failed("cannot assemble Debian"))??;
+        // Links, because copies would only cost time; BuildKit wants the files inside its context.
+        let link = |from: &Utf8Path, architecture: &str| {
+            let name = format!("rootfs-{architecture}.tar");
+            std::fs::hard_link(from, debian.join(name)).with_context(|| format!("cannot link {from}"))
+        };
+        foreign.iter().try_for_each(|foreign| link(foreign, ARM))?;
+        link(&own, &machine_architecture())
     })?;
     write(&debian.join("certificates.crt"), &inputs.certificates)?;
     write(&debian.join("pip.conf"), &inputs.pip)?;
     steps.say(&format!("building {} base images", bases.len()));
-    let file = bake_file(port, &inputs.apt.codename, bases).to_string();
+    let file = bake_file(port, inputs, bases).to_string();
     let targets = bases.iter().map(|base| base.target.clone());
     let bake = docker::bake_bases(&file, targets).dir(contexts).timeout(LIMIT);
     runner.read(&bake).map(drop)
 }
 
+/// What Debian and Docker alike call the architecture of this machine: `amd64`.
+fn machine_architecture() -> String {
+    facts::host_platform().trim_start_matches("linux/").to_owned()
+}
+
 /// Debian's smallest variant with the machine's sources and apt settings, as a tar file; kept between runs.
-fn rootfs(runner: &Runner, paths: &Paths, apt: &Apt, steps: &Steps) -> Result<Utf8PathBuf> {
-    let key = digest(&[INCLUDE, &apt.sources, &apt.options.join("\n")]);
+/// For another architecture than the machine's it runs emulated, which takes a few times as long.
+fn rootfs(runner: &Runner, paths: &Paths, apt: &Apt, other: Option<&str>, steps: &Steps) -> Result<Utf8PathBuf> {
+    let key = digest(&[INCLUDE, &apt.sources, &apt.options.join("\n"), other.unwrap_or_default()]);
     let place = paths.cache.join(format!("rootfs-{}.tar", &key[..12]));
     if place.exists() {
         return Ok(place);
     }
-    steps.say(&format!("assembling {} from packages", apt.codename));
+    let what = other.map_or("packages".to_owned(), |other| format!("packages for {other}, emulated"));
+    steps.say(&format!("assembling {} from {what}", apt.codename));
     let bin = paths.tools(ENGINE.name).join("usr/bin");
-    let new = paths.tmp().join("rootfs.tar");
+    let new = paths.tmp().join(format!("rootfs-{}.tar", other.unwrap_or("own")));
     let mut cmd =
         Cmd::change(bin.join("mmdebstrap").as_str(), "assemble Debian").args(["--quiet", "--mode=root", "--variant=minbase"]);
     cmd = cmd.arg(format!("--include={INCLUDE}"));
+    // It would look for an emulator by another name than ours, which is registered.
+    cmd = cmd.args(other.iter().flat_map(|other| [format!("--architectures={other}"), "--skip=check/qemu".into()]));
     for path in ["doc/*", "man/*", "locale/*", "info/*"] {
         cmd = cmd.arg(format!("--dpkgopt=path-exclude=/usr/share/{path}"));
     }
@@ -172,34 +202,64 @@ fn pack(runner: &Runner, python: &Interpreter, context: &Utf8Path) -> Result<()>
     runner.read(&tar.args(programs).args(["include", "lib"]).timeout(LIMIT)).map(drop)
 }
 
+/// Debian's own Python in the place of all that this machine does not have for [`FOREIGN`], and a pip.
+fn pack_foreign(runner: &Runner, paths: &Paths, inputs: &Inputs, python: &Interpreter, contexts: &Utf8Path) -> Result<()> {
+    let context = contexts.join("foreign");
+    make_dir(&context)?;
+    let tree = paths.tmp().join("foreign-python");
+    packages::foreign_python(runner, paths, &inputs.apt, ARM, &tree)?;
+    let tar = Cmd::change("tar", "pack Debian's Python").args(["--create", "--file"]).arg(context.join("python.tar"));
+    runner.read(&tar.args(["--owner=0", "--group=0", "--directory", tree.as_str(), "usr", "etc"]).timeout(LIMIT))?;
+    let bundled = python.prefix.join("lib").join(format!("python{}", python.minor)).join("ensurepip/_bundled");
+    let mut wheels = bundled.read_dir_utf8().with_context(|| format!("cannot read {bundled}"))?.flatten();
+    let pip = wheels.find(|entry| entry.file_name().starts_with("pip-")).with_context(|| format!("no pip in {bundled}"))?;
+    std::fs::copy(pip.path(), context.join(pip.file_name())).with_context(|| format!("cannot copy {}", pip.path())).map(drop)
+}
+
 /// `python3.11`, `pydoc3` and so on; not what packages put beside them.
 fn is_own_program(name: &str, minor: &str) -> bool {
     let stem = name.trim_end_matches("-config").trim_end_matches(minor).trim_end_matches('m').trim_end_matches(minor);
     matches!(stem.trim_end_matches('3'), "python" | "pydoc" | "idle" | "2to" | "2to3-" | "2to3")
 }
 
-fn bake_file(port: u16, codename: &str, bases: &[&Base]) -> Value {
+/// With the other architecture, a stage for each, of which BuildKit takes the one that it builds for.
+fn python_dockerfile(foreign: bool) -> String {
+    if !foreign {
+        return PYTHON.to_owned();
+    }
+    let own = machine_architecture();
+    format!("{PYTHON}\n{PYTHON_FOREIGN}\nFROM own AS on-{own}\nFROM foreign AS on-{ARM}\nFROM on-$TARGETARCH\n")
+}
+
+fn bake_file(port: u16, inputs: &Inputs, bases: &[&Base]) -> Value {
+    let codename = &inputs.apt.codename;
+    let own = facts::host_platform();
+    let platforms = if inputs.foreign { vec![own.as_str(), FOREIGN] } else { vec![own.as_str()] };
     let debian = match bases.iter().any(|base| base.python.is_none()) {
         true => "target:debian".to_owned(),
         false => format!("docker-image://localhost:{port}/library/debian:{codename}-slim"),
     };
     let target = |base: &&Base| {
         let what = base.python.as_ref().map_or("packages".to_owned(), |python| format!("interpreter {}", python.full));
-        let dockerfile = if base.python.is_some() { PYTHON } else { DEBIAN };
+        let dockerfile = if base.python.is_some() { python_dockerfile(inputs.foreign) } else { DEBIAN.to_owned() };
         let prefix = base.python.as_ref().map_or("", |python| python.prefix.as_str());
         let version = base.python.as_ref().map_or("", |python| python.full.as_str());
         let mut target = json!({
             "context": base.target,
             "dockerfile-inline": dockerfile,
             "tags": base.tags.iter().map(|tag| format!("localhost:{port}/{}:{tag}", base.repository)).collect::<Vec<_>>(),
-            "labels": { "dev.slipway.stand-in": format!("made by the sandbox from this machine's {what}, not by the publisher") },
-            "args": { "PREFIX": prefix, "PYTHON_VERSION": version },
+            "platforms": platforms,
+            "args": { "STAND_IN": format!("made by the sandbox from this machine's {what}, not by the publisher"),
+                      "PREFIX": prefix, "PYTHON_VERSION": version },
             // To the registry alone: what nobody builds on is neither unpacked nor listed among the engine's images.
             "output": ["type=image,push=true,store=false,unpack=false"],
             "attest": ["type=provenance,disabled=true"],
         });
         if base.python.is_some() {
             target["contexts"] = json!({ "debian": debian });
+            if inputs.foreign {
+                target["contexts"]["foreign-files"] = "foreign".into();
+            }
         }
         (base.target.clone(), target)
     };
@@ -212,7 +272,7 @@ mod tests {
 
     fn inputs() -> Inputs {
         let apt = Apt { codename: "bookworm".into(), mirror: String::new(), sources: String::new(), options: Vec::new() };
-        Inputs { apt, certificates: String::new(), pip: String::new() }
+        Inputs { apt, certificates: String::new(), pip: String::new(), foreign: false }
     }
 
     fn python() -> Interpreter {
@@ -248,12 +308,12 @@ mod tests {
     #[test]
     fn a_python_alone_is_built_on_the_debian_that_is_served() {
         let bases = bases(&inputs(), &[python()]);
-        let one = bake_file(5000, "bookworm", &[&bases[1]]);
+        let one = bake_file(5000, &inputs(), &[&bases[1]]);
         assert_eq!(
             one["target"]["python311"]["contexts"]["debian"],
             "docker-image://localhost:5000/library/debian:bookworm-slim"
         );
-        let both = bake_file(5000, "bookworm", &[&bases[0], &bases[1]]);
+        let both = bake_file(5000, &inputs(), &[&bases[0], &bases[1]]);
         assert_eq!(both["target"]["python311"]["contexts"]["debian"], "target:debian");
     }
 }

@@ -1,6 +1,9 @@
 # A stand-in for debian:CODENAME-slim, with what this machine needs to reach its package indexes.
 FROM scratch
-ADD rootfs.tar /
+ARG TARGETARCH
+ARG STAND_IN
+LABEL dev.slipway.stand-in=$STAND_IN
+ADD rootfs-$TARGETARCH.tar /
 # The second place survives update-ca-certificates, which rewrites the first.
 COPY --chmod=0644 certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --chmod=0644 certificates.crt /usr/local/share/ca-certificates/machine.crt

@@ -2,6 +2,7 @@
 
 mod bases;
 mod dockerd;
+mod emulation;
 mod http;
 mod machine;
 mod mounts;
@@ -13,10 +14,11 @@ mod registry;
 mod state;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Result;
+use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use self::packages::{ENGINE, REGISTRY};
@@ -27,7 +29,7 @@ use crate::cmd::Cmd;
 use crate::engine;
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::report;
+use crate::{facts, report};
 
 /// What `sandbox status` tells.
 #[derive(Debug, Serialize)]
@@ -108,7 +110,11 @@ fn bring_up(runner: &Runner, paths: &Paths, steps: &Steps) -> Result<State> {
         for (name, value) in client_env(paths, true) {
             step.set_env(&name, &value);
         }
-        bases = bases::ensure(&step, paths, &apt, port, steps)?;
+        let foreign = foreign(paths).exists();
+        if foreign {
+            emulation::ensure(&step, paths, &apt, steps)?;
+        }
+        bases = bases::ensure(&step, paths, &apt, port, foreign, steps)?;
     }
     mounts::remove_tree(runner, &paths.tmp())?;
     Ok(State {
@@ -119,6 +125,49 @@ fn bring_up(runner: &Runner, paths: &Paths, steps: &Steps) -> Result<State> {
         versions: sets.iter().flat_map(|set| packages::versions(paths, set)).collect(),
         bases,
     })
+}
+
+/// Exists once base images of another platform were asked for: they stay, so that their digests do.
+fn foreign(paths: &Paths) -> Utf8PathBuf {
+    paths.cache.join("foreign")
+}
+
+/// Makes sure that there are base images for these platforms, and that their programs run here. It takes minutes the
+/// first time that a platform is not the machine's own.
+///
+/// # Errors
+/// Exit code 3: there are no stand-ins for one of them, or what they are made of is out of reach.
+pub fn provide(runner: &Runner, platforms: &BTreeSet<&str>) -> Result<()> {
+    if !emulation::is_needed(platforms)? || runner.is_dry_run() {
+        return Ok(());
+    }
+    let mut paths = Paths::find()?;
+    let is_there = |paths: &Paths| foreign(paths).exists() && facts::emulates(emulation::FOREIGN);
+    let Some(state) = State::read(&paths).filter(|state| state.engine) else { return Ok(()) };
+    paths.cache.clone_from(&state.cache);
+    if is_there(&paths) {
+        return Ok(());
+    }
+    let lock = state::lock(runner, &paths)?;
+    if is_there(&paths) {
+        return Ok(());
+    }
+    let steps = Steps::start();
+    steps.say(&format!("{} was asked for: its base images and emulator are added, once", emulation::FOREIGN));
+    mounts::remove_tree(runner, &paths.tmp())?;
+    make_dir(&paths.tmp())?;
+    let mut step = runner.clone();
+    step.set_env(process::STEP, paths.run.as_str());
+    for (name, value) in client_env(&paths, true) {
+        step.set_env(&name, &value);
+    }
+    let apt = machine::Apt::ask(&step)?;
+    emulation::ensure(&step, &paths, &apt, &steps)?;
+    bases::ensure(&step, &paths, &apt, state.port, true, &steps)?;
+    paths::write(&foreign(&paths), "")?;
+    mounts::remove_tree(runner, &paths.tmp())?;
+    drop(lock);
+    Ok(())
 }
 
 /// What `up` would do, told; the state is the one it would most likely have.
@@ -149,6 +198,7 @@ pub fn down(runner: &Runner, purge: bool) -> Result<()> {
     process::end_strays(&paths.run);
     dockerd::stop(runner, &paths)?;
     registry::stop(&paths);
+    emulation::remove(runner, &paths)?;
     remove_file(&paths.run.join("registry.json"))?;
     mounts::remove_tree(runner, &paths.tmp())?;
     if purge {
@@ -160,11 +210,15 @@ pub fn down(runner: &Runner, purge: bool) -> Result<()> {
 
 /// Everything the sandbox ever wrote to its cache folder, by name: other things may lie there too.
 fn delete(runner: &Runner, paths: &Paths) -> Result<()> {
-    for dir in [paths.cache.join("apt"), paths.cache.join("tools"), paths.data(), paths.registry(), paths.docker_config()] {
+    let apt = ["apt", "apt-arm64"].map(|dir| paths.cache.join(dir));
+    for dir in [apt[0].clone(), apt[1].clone(), paths.cache.join("tools"), paths.data(), paths.registry(), paths.docker_config()]
+    {
         mounts::remove_tree(runner, &dir)?;
     }
     let entries = paths.cache.read_dir_utf8()?.flatten().map(|entry| entry.path().to_owned());
-    let ours = |name: &str| matches!(name, "bases.json" | "port" | "dockerd.log" | "registry.log") || name.starts_with("rootfs-");
+    let ours = |name: &str| {
+        matches!(name, "bases.json" | "foreign" | "port" | "dockerd.log" | "registry.log") || name.starts_with("rootfs-")
+    };
     for file in entries.filter(|path| path.file_name().is_some_and(ours)) {
         remove_file(&file)?;
     }

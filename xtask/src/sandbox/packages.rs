@@ -65,6 +65,9 @@ pub const ENGINE: Set = Set {
     ],
 };
 
+/// Static, so that it also runs in containers.
+pub const EMULATION: Set = Set { name: "emulation", newer: &[], own: &["qemu-user-static"], links: &[] };
+
 /// Name and version of each package of a set that is unpacked, empty if it is not.
 pub fn versions(paths: &Paths, set: &Set) -> BTreeMap<String, String> {
     let stamp = std::fs::read_to_string(paths.tools(set.name).join("packages")).unwrap_or_default();
@@ -100,6 +103,44 @@ pub fn ensure(runner: &Runner, paths: &Paths, apt: &Apt, sets: &[Set], steps: &S
     missing.into_iter().zip(files).try_for_each(|(set, files)| unpack(runner, paths, set, &files))
 }
 
+/// Debian's own Python for another architecture, unpacked into `place` without running anything of it; what else it
+/// needs is in the base. `architecture` is Debian's name for it: `arm64`.
+pub fn foreign_python(runner: &Runner, paths: &Paths, apt: &Apt, architecture: &str, place: &Utf8Path) -> Result<()> {
+    let dir = paths.cache.join(format!("apt-{architecture}"));
+    let foreign = |why: &str| {
+        let options = ["APT::Architecture", "APT::Architectures::"].map(|name| format!("{name}={architecture}"));
+        options.into_iter().fold(apt_get(&dir, why), |cmd, option| cmd.args(["-o".to_owned(), option]))
+    };
+    prepare(&dir, &apt.sources)?;
+    runner.read(&foreign("read the package lists").args(["update", "--error-on=any"]))?;
+    // With nothing installed, that is everything down to libc.
+    let wanted = ["install", "--no-install-recommends", "--print-uris", "python3", "python3-distutils"];
+    let listed = runner.read(&foreign("find Debian's Python").args(wanted))?;
+    let files = listed.lines().filter(|line| line.starts_with('\'')).filter_map(|line| line.split(' ').nth(1));
+    let names = files.filter_map(|file| file.split_once('_')).map(|(name, _)| name);
+    let own = names.filter(|name| ["python3", "libpython3", "media-types"].iter().any(|begin| name.starts_with(begin)));
+    // Only the files of today, should an earlier one have been updated.
+    remove_tree(runner, &dir.join("archives"))?;
+    make_dir(&dir.join("archives"))?;
+    runner.read(&foreign("download Debian's Python").arg("download").args(own))?;
+    for entry in dir.join("archives").read_dir_utf8()?.flatten() {
+        let unpack = Cmd::change("dpkg", format!("unpack {}", entry.file_name()));
+        runner.read(&unpack.args(["--extract", entry.path().as_str(), place.as_str()]))?;
+    }
+    Ok(())
+}
+
+/// The folders that apt wants, and the files that it reads.
+fn prepare(dir: &Utf8Path, sources: &str) -> Result<()> {
+    for sub in ["empty", "state/lists/partial", "cache/archives/partial", "archives"] {
+        make_dir(&dir.join(sub))?;
+    }
+    write(&dir.join("debian.sources"), sources)?;
+    // Pinned low: a package comes from there only where it is asked for by name.
+    write(&dir.join("preferences"), &format!("Package: *\nPin: release n={NEWER}\nPin-Priority: 50\n"))?;
+    write(&dir.join("status"), "")
+}
+
 /// Apt with its own lists, cache and sources, the machine's keyring and settings; as root, because `_apt` cannot read ours.
 fn apt_get(dir: &Utf8Path, why: &str) -> Cmd {
     let options = [
@@ -121,14 +162,8 @@ fn apt_get(dir: &Utf8Path, why: &str) -> Cmd {
 /// Downloads what is missing or damaged; apt checks both. Returns the files of each set.
 fn download(runner: &Runner, paths: &Paths, apt: &Apt, sets: &[&Set]) -> Result<Vec<Vec<Utf8PathBuf>>> {
     let dir = paths.cache.join("apt");
-    for sub in ["empty", "state/lists/partial", "cache/archives/partial", "archives"] {
-        make_dir(&dir.join(sub))?;
-    }
     let newer = machine::sources(&[(apt.mirror.as_str(), NEWER)]);
-    write(&dir.join("debian.sources"), &format!("{}\n{newer}", apt.sources))?;
-    // Pinned low: a package comes from there only where it is asked for by name.
-    write(&dir.join("preferences"), &format!("Package: *\nPin: release n={NEWER}\nPin-Priority: 50\n"))?;
-    write(&dir.join("status"), "")?;
+    prepare(&dir, &format!("{}\n{newer}", apt.sources))?;
     let update = apt_get(&dir, "read the package lists").args(["update", "--error-on=any"]);
     let updated = runner.output(&update)?;
     sets.iter()

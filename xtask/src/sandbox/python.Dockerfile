@@ -1,7 +1,9 @@
 # A stand-in for python:X.Y-slim: an interpreter of this machine, moved from its prefix to /usr/local, with a fresh pip.
-FROM debian
+FROM debian AS own
 ARG PREFIX
 ARG PYTHON_VERSION
+ARG STAND_IN
+LABEL dev.slipway.stand-in=$STAND_IN
 ENV LANG=C.UTF-8 PYTHON_VERSION=$PYTHON_VERSION
 RUN --mount=type=bind,target=/context <<EOF
 set -eu
