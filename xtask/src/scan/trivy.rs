@@ -92,6 +92,13 @@ fn is_plain(reference: &str) -> bool {
     ["localhost:", "127.", "[::1]:"].iter().any(|start| host.starts_with(start))
 }
 
+/// Whether it gave up because another process has its database.
+///
+/// <https://trivy.dev/docs/latest/references/troubleshooting/#database-and-cache-lock-errors>
+pub fn is_locked_out(stderr: &str) -> bool {
+    stderr.contains("may be in use by another process")
+}
+
 /// The cause, from what it wrote to stderr: the chain of its `FATAL` line, else its last line.
 pub fn cause(stderr: &str) -> String {
     let fatal = stderr.find("\tFATAL\t").map(|at| &stderr[at + "\tFATAL\t".len()..]);

@@ -124,6 +124,16 @@ fn one_that_lies_or_dies_is_no_pass() {
 }
 
 #[test]
+fn one_that_somebody_else_locked_out_is_asked_again() {
+    let locked = "run error: init error: DB error: vulnerability database may be in use by another process: timeout";
+    let scan = format!("[ -e again ] || {{ touch again; echo '{locked}' >&2; exit 1; }}; {CLEAN}");
+    let lab = lab(VERSION, "true", &scan);
+    lab.program("touch", ": > \"$1\"");
+    lab.run(&SCAN).expect(0, &[]);
+    assert!(lab.repo().join("again").exists());
+}
+
+#[test]
 fn one_that_hangs_is_ended() {
     let lab = lab(VERSION, "true", "sleep 600");
     lab.write("docker/images.toml", IMAGES.replace("[image.web]\n", "[image.web]\ntimeout = \"1s\"\n"));
@@ -172,8 +182,12 @@ fn what_is_not_built_cannot_be_scanned() {
 
 #[test]
 fn the_pipeline_stops_where_there_is_no_scanner() {
-    let lab = Lab::with_docker(&format!("{ENGINE}bake() {{ echo built; exit 1; }}\n{GOOD}"));
+    let bake = r#"while [ "$1" != --metadata-file ]; do shift; done; printf '{"web": {"containerimage.digest": "sha256:%064d"}}' 0 > "$2""#;
+    let lab = Lab::with_docker(&format!("bake() {{ {bake}; }}\n{ENGINE}{GOOD}").replace("bake ;;", "bake \"$@\" ;;"));
     lab.write("docker/images.toml", format!("{IMAGES}[scan]\n"));
+    let ran =
+        lab.run(&["ci", "--engine", "host"]).expect(3, &["▸ scan", "cannot scan: there is no trivy", "hint: install Trivy"]);
+    assert!(!ran.stderr.contains("docker-test"), "{}", ran.stderr);
     let doctor = lab.run(&["doctor", "--engine", "host"]);
     assert!(doctor.stdout.contains("there is no trivy, and `ci` stops there"), "{}", doctor.stdout);
     let plan = lab.run(&["plan", "--json"]).expect(0, &[]);

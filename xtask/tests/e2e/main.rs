@@ -12,4 +12,5 @@ mod publish;
 mod race;
 mod replace;
 mod sandbox;
+mod scan;
 mod tiny;
