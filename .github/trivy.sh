@@ -6,6 +6,13 @@
 set -euo pipefail
 
 version=0.67.2
-export GOBIN=$1 CGO_ENABLED=0 GOEXPERIMENT=jsonv2
-go install -trimpath -ldflags "-s -w -X github.com/aquasecurity/trivy/pkg/version/app.ver=$version" \
-  "github.com/aquasecurity/trivy/cmd/trivy@v$version"
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+printf 'module scratch\ngo 1.25.0\ntoolchain go1.25.5\nrequire github.com/aquasecurity/trivy v%s\n' "$version" > go.mod
+# Trivy needs an experiment of Go 1.25. An older go fetches that by itself, but crashes if it sees the experiment.
+go=$(go env GOROOT)/bin/go
+CGO_ENABLED=0 GOEXPERIMENT=jsonv2 GOFLAGS=-mod=mod "$go" build -trimpath -o "$folder/trivy" \
+  -ldflags "-s -w -X github.com/aquasecurity/trivy/pkg/version/app.ver=$version" github.com/aquasecurity/trivy/cmd/trivy

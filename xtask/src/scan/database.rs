@@ -27,8 +27,9 @@ pub struct Database {
 /// A trivy that answers, and what it scans with.
 #[derive(Clone, Debug, Default)]
 pub struct Ready {
-    /// `None` only under `--dry-run`.
+    /// `None` only where bringing it was only printed.
     pub database: Option<Database>,
+    pub is_printed: bool,
     /// The database of Java archives that is there is current.
     pub has_java: bool,
 }
@@ -64,7 +65,7 @@ pub fn ready(runner: &Runner, env: &Env, dir: &Utf8Path) -> Result<Ready> {
         let cmd = trivy::download(dir);
         let exit = runner.output(&cmd)?;
         if exit.skipped {
-            return Ok(before);
+            return Ok(Ready { is_printed: true, ..before });
         }
         lost = (!exit.ok())
             .then(|| if exit.code.is_some_and(|_| !exit.timed_out) { trivy::cause(&exit.stderr) } else { exit.reason(&cmd) });
@@ -109,6 +110,7 @@ pub fn look(runner: &Runner) -> Result<Ready> {
     let is_current = |java: &Metadata| age(&java.next_update, &facts::now()) == NOT_YET;
     Ok(Ready {
         database: said.database.map(|database| Database { version: database.version, updated: database.updated_at }),
+        is_printed: false,
         has_java: said.java.as_ref().is_some_and(is_current),
     })
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::build::FOLDER;
 use crate::candidate::{self, Digests};
+use crate::cmd::Cmd;
 use crate::config::Env;
 use crate::error::Fault;
 use crate::exec::{Exit, Runner};
@@ -21,7 +22,7 @@ use crate::registry::Live;
 use crate::{docker, parallel};
 use caches::Caches;
 use database::Ready;
-use report::{Counts, Finding};
+use report::{Counts, Finding, Found};
 use trivy::Source;
 
 /// What every scan of a run is given.
@@ -107,19 +108,21 @@ pub fn run(job: &Job<'_>, targets: &[Target<'_>]) -> Result<Vec<Result<Outcome>>
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {folder}"))?;
     sweep(&folder);
     let ignore = ignore(job)?;
-    let caches = Caches::new(job.env, &folder, job.jobs.min(targets.len()), job.ready.has_java)?;
+    // Nothing is copied for what is only printed.
+    let wanted = if job.ready.is_printed { 1 } else { job.jobs.min(targets.len()) };
+    let caches = Caches::new(job.env, &folder, wanted, job.ready.has_java)?;
     let one = |target: &Target<'_>| caches.with(|cache| scan(job, target, &folder, ignore.as_deref(), cache));
-    Ok(parallel::map(caches.len(), targets.iter().collect(), one))
+    let results = parallel::map(caches.len(), targets.iter().collect(), one);
+    sweep(&folder);
+    Ok(results)
 }
 
-/// Removes what a run left that was killed. The lock of the checkout says that none is at work.
+/// Removes what runs left that were killed, or whose report was none. The lock of the checkout says that none is at work.
 fn sweep(folder: &Utf8Path) {
-    for entry in folder.read_dir_utf8().into_iter().flatten().flatten() {
-        let ours = [".cache-", ".image-"].iter().any(|start| entry.file_name().starts_with(start));
-        if ours {
-            // What cannot be removed is in nobody's way but the disk's.
-            drop(std::fs::remove_dir_all(entry.path()));
-        }
+    for entry in folder.read_dir_utf8().into_iter().flatten().flatten().filter(|entry| entry.file_name().starts_with('.')) {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // What cannot be removed is in nobody's way but the disk's.
+        drop(if is_folder { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) });
     }
 }
 
@@ -151,63 +154,66 @@ fn scan(
     let started = Instant::now();
     let Target { build, platform, source } = target;
     let file = format!("{}.{}.json", build.id, platform.replace('/', "-"));
-    let (path, part) = (folder.join(&file), folder.join(format!(".{file}.part")));
-    // The report of an earlier run must never be taken for this one's.
-    [&path, &part].iter().for_each(|path| drop(std::fs::remove_file(path)));
+    let (path, part) = (folder.join(&file), folder.join(format!(".part-{file}")));
     let archive = archive(job, target, folder)?;
-    let source = archive.as_ref().map_or_else(|| source.clone(), |(_, path)| Source::Archive(path.to_string()));
-    let limit = Duration::from_secs(build.timeout);
-    let cmd = trivy::scan(&trivy::Scan {
-        source,
-        platform,
-        report: &part,
-        ignore,
-        cache,
-        skip_java: job.ready.has_java,
-        limit,
-        dir: job.root,
-        id: &build.id,
-    });
-    let mut exit = job.runner.output(&cmd)?;
-    // Somebody else's trivy, in the same cache folder. It waits for five seconds by itself.
-    while !exit.ok() && trivy::is_locked_out(&exit.stderr) && started.elapsed() < limit {
-        exit = job.runner.output(&cmd)?;
+    let exit = ask(
+        job.runner,
+        &trivy::scan(&trivy::Scan {
+            source: archive.as_ref().map_or_else(|| source.clone(), |(_, path)| Source::Archive(path.to_string())),
+            platform,
+            report: &part,
+            ignore,
+            cache,
+            skip_java: job.ready.has_java,
+            limit: Duration::from_secs(build.timeout),
+            dir: job.root,
+            id: &build.id,
+        }),
+    );
+    let is_printed = exit.as_ref().is_ok_and(|(exit, _)| exit.skipped);
+    if !is_printed {
+        // The report of an earlier run must never be taken for this one's.
+        drop(std::fs::remove_file(&path));
     }
-    let mut outcome = Outcome {
+    let found = if is_printed { None } else { Some(found(exit?, &part, target)?) };
+    if found.is_some() {
+        std::fs::rename(&part, &path).with_context(|| format!("cannot write {path}"))?;
+    }
+    let failing = found.as_ref().map(|found| found.failing(job.scan.fail_on));
+    Ok(Outcome {
         id: build.id.clone(),
         platform: (*platform).to_owned(),
         image: image(target),
-        passed: None,
-        counts: Counts::new(),
-        worst: None,
-        failing: Vec::new(),
+        passed: failing.as_ref().map(Vec::is_empty),
+        counts: found.as_ref().map(Found::counts).unwrap_or_default(),
+        worst: found.and_then(|found| found.findings.into_iter().next()),
+        failing: failing.unwrap_or_default(),
         report: format!("{FOLDER}/scan/{file}"),
         seconds: (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
-    };
-    if exit.skipped {
-        return Ok(outcome);
+    })
+}
+
+/// Runs trivy, again while somebody else's has the same database: it waits for that by itself, but only five seconds.
+fn ask(runner: &Runner, cmd: &Cmd) -> Result<(Exit, String)> {
+    let started = Instant::now();
+    loop {
+        let exit = runner.output(cmd)?;
+        let late = cmd.timeout.is_some_and(|limit| started.elapsed() > limit);
+        if exit.ok() || late || !trivy::is_locked_out(&exit.stderr) {
+            let reason = exit.reason(cmd);
+            return Ok((exit, reason));
+        }
     }
-    let found = found(&exit, &cmd, &part, target);
-    if found.is_err() {
-        drop(std::fs::remove_file(&part));
-    }
-    let found = found?;
-    std::fs::rename(&part, &path).with_context(|| format!("cannot write {path}"))?;
-    outcome.counts = found.counts();
-    outcome.failing = found.failing(job.scan.fail_on);
-    outcome.worst = found.findings.into_iter().next();
-    outcome.passed = Some(outcome.failing.is_empty());
-    Ok(outcome)
 }
 
 /// What a trivy that has ended wrote.
-fn found(exit: &Exit, cmd: &crate::cmd::Cmd, part: &Utf8Path, target: &Target<'_>) -> Result<report::Found> {
+fn found((exit, reason): (Exit, String), part: &Utf8Path, target: &Target<'_>) -> Result<Found> {
     let what = format!("cannot scan {} for {}", target.build.id, target.platform);
     if !exit.ok() {
         let said = trivy::cause(&exit.stderr);
         let colon = if said.is_empty() { "" } else { ": " };
-        let fault = Fault::failed(format!("{what}: trivy: {}{colon}{said}", exit.reason(cmd)));
-        return Err(fault.hint(format!("run `{cmd}`")).into());
+        let fault = Fault::failed(format!("{what}: trivy: {reason}{colon}{said}"));
+        return Err(fault.hint(format!("see `cargo xtask scan --verbose --only id={}`", target.build.id)).into());
     }
     let file = std::fs::File::open(part).with_context(|| format!("{what}: trivy wrote no report"))?;
     report::read(std::io::BufReader::new(file), target.platform).with_context(|| format!("{what}: cannot understand the report"))

@@ -102,7 +102,9 @@ fn add_to_receipts(context: &Context, plan: &Plan, settings: &Scan, ready: &Read
         let digest = first.image.split_once('@').and_then(|(_, digest)| Digest::parse(digest).ok());
         receipt.digest = receipt.digest.or(digest).or_else(|| candidate::reused(build));
         receipt.scans = mine.into_iter().filter_map(scanned).collect();
-        receipt.write(&context.repo, build)?;
+        if receipt.digest.is_some() {
+            receipt.write(&context.repo, build)?;
+        }
     }
     Ok(())
 }

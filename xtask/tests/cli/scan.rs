@@ -110,7 +110,7 @@ fn one_that_lies_or_dies_is_no_pass() {
         (r#"echo '{}' > "$report""#, &["cannot understand the report"]),
         (r#"echo '{"SchemaVersion": 2, "Results": [' > "$report""#, &["cannot understand the report"]),
         (&format!(r#"{CLEAN}; kill -9 $$"#), &["ended by a signal"]),
-        (&format!("{CLEAN}; {full}"), &["exit code 1", "no space left on device", "hint: run `"]),
+        (&format!("{CLEAN}; {full}"), &["exit code 1", "no space left on device", "hint: see `"]),
     ] {
         let lab = lab(VERSION, "true", CLEAN);
         lab.run(&SCAN).expect(0, &[]);
