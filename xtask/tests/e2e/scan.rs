@@ -41,17 +41,24 @@ impl Scanned {
         tiny.write("docker/images.toml", &format!("{images}{scan}"));
         tiny.write(".gitignore", "/target\n/cache\n");
         tiny.version("v0.1.0");
-        let mut database = Command::new(tool("trivy-db"));
-        database.arg(tiny.path().join("cache")).args([ID, "HIGH", "tinyssl", "2.0-1"]);
-        assert!(database.status().unwrap().success());
         let folder = tool("trivy").parent().unwrap().display().to_string();
         let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
-        Scanned { tiny, path }
+        let scanned = Scanned { tiny, path };
+        scanned.database("HIGH");
+        scanned
+    }
+
+    /// The database says so of everything before 2.0-1.
+    fn database(&self, severity: &str) {
+        let mut writer = Command::new(tool("trivy-db"));
+        writer.arg(self.tiny.path().join("cache")).args([ID, severity, "tinyssl", "2.0-1"]);
+        assert!(writer.status().unwrap().success());
     }
 
     fn run(&self, args: &[&str]) -> Ran {
         let mut command = self.tiny.command(args);
-        command.args(EVENT).env("PATH", &self.path).env("TRIVY_CACHE_DIR", self.tiny.path().join("cache"));
+        let event: &[&str] = if args.contains(&"--plan") { &[] } else { &EVENT };
+        command.args(event).env("PATH", &self.path).env("TRIVY_CACHE_DIR", self.tiny.path().join("cache"));
         // Where there would be a newer database; nobody listens.
         command.env("TRIVY_DB_REPOSITORY", "localhost:1/trivy-db").output().unwrap().into()
     }
@@ -105,6 +112,29 @@ fn what_has_a_known_vulnerability_is_not_published() {
     assert!(ran.stderr.contains(".trivyignore are left out"), "{}", ran.stderr);
     assert_eq!(scanned.tiny.digest("tiny-b", "v0.1.0"), scanned.tiny.digest("tiny-b", "latest"));
     assert!(scanned.receipt("tiny-b")["tests"].is_array() && scanned.receipt("tiny-b")["scans"][0]["passed"] == true);
+}
+
+#[test]
+fn what_was_tested_before_is_scanned_again_before_it_is_published() {
+    let scanned = Scanned::new("[scan]\nfail-on = \"high\"\n");
+    scanned.database("LOW");
+    for step in [&["ci-build", "--mode", "test"][..], &["scan"], &["docker-test"]] {
+        scanned.run(step).expect(0);
+    }
+    // As the jobs of a workflow have it: no leg is started, one job publishes.
+    let plan = scanned.run(&["plan", "--resolve", "--json"]).expect(0);
+    assert!(plan.json()["builds"].as_array().unwrap().iter().all(|build| build["action"] == "reuse"), "{}", plan.stdout);
+    scanned.tiny.write("target/plan.json", &plan.stdout);
+    let planned = |args: &[&str]| scanned.run(&[args, &["--plan", "target/plan.json"]].concat());
+    // Meanwhile somebody found out how bad it is.
+    scanned.database("HIGH");
+    let ran = planned(&["scan", "--reused"]).expect(10);
+    assert!(ran.stdout.contains(ID) && ran.stderr.contains("cannot publish tiny-b"), "{}", ran.stdout);
+    scanned.database("LOW");
+    planned(&["scan", "--reused"]).expect(0);
+    assert_eq!(scanned.receipt("tiny-b")["scans"][0]["passed"], true);
+    planned(&["ci-build", "--mode", "push"]).expect(0);
+    assert!(scanned.tiny.digest("tiny-b", "v0.1.0").is_some());
 }
 
 #[test]
