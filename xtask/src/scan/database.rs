@@ -107,7 +107,7 @@ pub fn look(runner: &Runner) -> Result<Ready> {
     }
     let unclear = || Fault::not_ready("cannot scan: cannot understand what `trivy version` says").hint(INSTALL);
     let said: Said = serde_json::from_str(&exit.stdout).with_context(unclear)?;
-    let is_current = |java: &Metadata| age(&java.next_update, &facts::now()) == NOT_YET;
+    let is_current = |java: &Metadata| since(&java.next_update, &facts::now()).is_some_and(|late| late.is_zero());
     Ok(Ready {
         database: said.database.map(|database| Database { version: database.version, updated: database.updated_at }),
         is_printed: false,
@@ -115,16 +115,17 @@ pub fn look(runner: &Runner) -> Result<Ready> {
     })
 }
 
-const NOT_YET: &str = "just now";
+/// From `then` to `now`, zero where that is still to come; both are RFC 3339 in UTC.
+fn since(then: &str, now: &str) -> Option<Duration> {
+    let (then, now) = (humantime::parse_rfc3339(then).ok()?, humantime::parse_rfc3339(now).ok()?);
+    Some(now.duration_since(then).unwrap_or_default())
+}
 
-/// "5 hours ago", "12 days ago"; both are RFC 3339 in UTC.
+/// "5 hours ago", "12 days ago"
 pub fn age(then: &str, now: &str) -> String {
-    let (Ok(then_at), Ok(now)) = (humantime::parse_rfc3339(then), humantime::parse_rfc3339(now)) else {
-        return format!("at {then}");
-    };
-    let age = now.duration_since(then_at).unwrap_or(Duration::ZERO);
+    let Some(age) = since(then, now) else { return format!("at {then}") };
     let (n, unit) = match age.as_secs() / 3600 {
-        0 => return NOT_YET.into(),
+        0 => return "less than an hour ago".into(),
         hours @ 1..48 => (hours, "hour"),
         hours => (hours / 24, "day"),
     };
@@ -139,8 +140,8 @@ mod tests {
     fn ages() {
         let now = "2026-01-10T12:00:00Z";
         for (then, text) in [
-            ("2026-01-10T11:59:00.123456789Z", "just now"),
-            ("2026-01-11T11:59:00Z", "just now"),
+            ("2026-01-10T11:59:00.123456789Z", "less than an hour ago"),
+            ("2026-01-11T11:59:00Z", "less than an hour ago"),
             ("2026-01-10T11:00:00Z", "1 hour ago"),
             ("2026-01-09T12:00:00Z", "24 hours ago"),
             ("2026-01-01T12:00:00Z", "9 days ago"),
