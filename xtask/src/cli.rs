@@ -75,6 +75,8 @@ pub enum Task {
     CiBuild(tasks::ci_build::Args),
     /// Run each image's tests inside it
     DockerTest(tasks::docker_test::Args),
+    /// Look for known vulnerabilities in what was built
+    Scan(tasks::scan::Args),
     /// The whole pipeline for an event, in one go
     Ci(tasks::ci::Args),
     /// Move the moving tags to what was published

@@ -109,6 +109,11 @@ impl Context {
         Ok(self)
     }
 
+    /// Whether the sandbox is the engine: nothing then leaves this machine, and its base images are stand-ins.
+    pub fn is_sandboxed(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.sandbox)
+    }
+
     /// Whether the sandbox may be the engine.
     pub fn may_use_sandbox(&self) -> bool {
         self.global.engine != Choice::Host

@@ -12,6 +12,8 @@ use crate::cmd::{Cmd, Effect};
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long removing, tagging or reading one object may take; a busy engine is slow, a dead one never answers.
 const CHORE: Duration = Duration::from_secs(60);
+/// How long an image may take from the engine to a file.
+const COPY: Duration = Duration::from_secs(10 * 60);
 
 /// Label of every container we start; its value names the checkout, so that no other's are ever touched.
 pub const LABEL: &str = "dev.slipway.checkout";
@@ -83,6 +85,12 @@ pub fn tag(image: &str, name: &str) -> Cmd {
 /// Fetches an image by its digest, for engines that do not keep what a builder pushed.
 pub fn pull(reference: &str) -> Cmd {
     Cmd::change("docker", format!("fetch {reference}")).args(["pull", "--quiet", reference])
+}
+
+/// Writes one platform of an image to a file.
+pub fn save(image: &str, platform: &str, path: &Utf8Path) -> Cmd {
+    let cmd = Cmd::change("docker", format!("take {platform} of {image} out of the engine"));
+    cmd.args(["save", "--platform", platform, "--output", path.as_str(), image]).timeout(COPY)
 }
 
 /// A container that is about to run a test.
@@ -237,6 +245,7 @@ mod tests {
             bake("{}", "/repo".into(), Some("farm"), "/tmp/m.json".into(), "build a").to_string(),
             inspect_images(&["acme/a:local".into()]).to_string(),
             tag("acme/a:local", "acme/a:pr-1").to_string(),
+            save("acme/a:local", "linux/arm64", "/tmp/a.tar".into()).to_string(),
             run(&tested, "test a").to_string(),
             start(&served, "test a").to_string(),
             remove_containers(&["slipway-test-a-1".into()]).to_string(),
@@ -247,6 +256,7 @@ mod tests {
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --builder farm --file - --progress rawjson --metadata-file /tmp/m.json",
             "docker image inspect --format '{{json .}}' acme/a:local",
             "docker tag acme/a:local acme/a:pr-1",
+            "docker save --platform linux/arm64 --output /tmp/a.tar acme/a:local",
             r#"docker run --init --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
             "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --publish 127.0.0.1::8000 acme/a:local",
             "docker rm --force --volumes slipway-test-a-1",

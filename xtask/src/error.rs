@@ -13,6 +13,8 @@ pub enum Code {
     NotReady = 3,
     /// Refused: the gate, a written-once tag, a registry that changed after planning.
     Refused = 4,
+    /// The scan found what must not be published.
+    Findings = 10,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
 }

@@ -33,6 +33,7 @@ mod release;
 mod report;
 mod resolve;
 mod sandbox;
+mod scan;
 mod tasks;
 mod template;
 mod version;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Plan(args) => tasks::plan::run(context.with_engine_if_sandboxed()?, args),
         Task::CiBuild(args) => tasks::ci_build::run(context.with_engine()?, args),
         Task::DockerTest(args) => tasks::docker_test::run(context.with_engine()?, args),
+        Task::Scan(args) => tasks::scan::run(context.with_engine()?, args),
         Task::Ci(args) => tasks::ci::run(context.with_engine()?, args),
         Task::Release(args) => tasks::release::run(context.with_engine()?, args),
         Task::Login(args) => tasks::login::run(context.with_engine()?, args),

@@ -7,11 +7,14 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Severity;
 use crate::error::Fault;
 use crate::event::Event;
 use crate::generated;
 use crate::plan::{Build, Plan};
 use crate::registry::{Digest, Image};
+use crate::scan::database::Database;
+use crate::scan::report::Counts;
 
 /// `target/slipway/receipts/{id}.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct Receipt {
     pub cached: usize,
     /// Empty: none were run.
     pub tests: Vec<Tested>,
+    /// One a platform; empty: it was not scanned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scans: Vec<Scanned>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +54,16 @@ pub struct Tested {
     pub name: String,
     pub passed: bool,
     pub seconds: f64,
+}
+
+/// What a scan said on that day; a later one may say something else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scanned {
+    pub platform: String,
+    pub counts: Counts,
+    pub fail_on: Severity,
+    pub passed: bool,
+    pub database: Option<Database>,
 }
 
 impl Receipt {
@@ -68,6 +84,7 @@ impl Receipt {
             steps: 0,
             cached: 0,
             tests: Vec::new(),
+            scans: Vec::new(),
         }
     }
 
@@ -139,6 +156,8 @@ mod tests {
         let receipt = Receipt { digest: Some(d(1)), ..Receipt::new(&plan, &one) };
         receipt.write(repo, &one).unwrap();
         assert_eq!(read(repo, &plan).unwrap()["python-cpu-py3.11"], receipt);
+        let old = serde_json::to_value(&receipt).unwrap();
+        assert!(old.get("scans").is_none() && serde_json::from_value::<Receipt>(old).is_ok(), "one without a scan");
         let text = std::fs::read_to_string(super::folder(repo).join("digest-cpu-py3.11.txt")).unwrap();
         assert_eq!(text, format!("{}\n", d(1)));
         let mut other = plan.clone();

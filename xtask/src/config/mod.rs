@@ -41,7 +41,7 @@ use condition::Condition;
 pub use load::load;
 #[cfg(test)]
 pub use load::load_text;
-pub use types::{Cache, CacheMode, Check, FreshWhen, Gate, Retention, Scan, Secret, WriteWhen};
+pub use types::{Cache, CacheMode, Check, FreshWhen, Gate, Retention, Scan, Secret, Severity, WriteWhen};
 
 /// The process environment, handed in: tests and golden plans bring their own.
 pub type Env = BTreeMap<String, String>;

@@ -200,6 +200,19 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// As it is written in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Never => "never",
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Scan {

@@ -28,7 +28,7 @@ pub use trust::check;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Secret, Test};
+use crate::config::{Secret, Severity, Test};
 use crate::event::Event;
 
 /// Printed by `plan --json`, the same bytes for the same facts; the only thing later stages read.
@@ -58,6 +58,9 @@ pub struct Plan {
     pub builds: Vec<Build>,
     pub skipped: Vec<Skipped>,
     pub checks: Vec<Check>,
+    /// Null: the pipeline has no scan step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<Scan>,
     pub warnings: Vec<String>,
 }
 
@@ -190,6 +193,15 @@ pub struct Check {
     pub timeout: u64,
 }
 
+/// How images are scanned for vulnerabilities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scan {
+    /// A finding of this severity or a higher one fails.
+    pub fail_on: Severity,
+    /// File with the findings that are left out, relative to the repository; null: `.trivyignore`, where there is one.
+    pub ignore: Option<String>,
+}
+
 /// Plans for the tests of other modules.
 #[cfg(test)]
 pub mod testing {
@@ -237,6 +249,7 @@ pub mod testing {
             builds,
             skipped: Vec::new(),
             checks: Vec::new(),
+            scan: None,
             warnings: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
 
-use super::{Action, Build, How, Plan, PushStage, Skipped, TestStage, cache, checks, key, labels, parents, select, tags};
+use super::{Action, Build, How, Plan, PushStage, Scan, Skipped, TestStage, cache, checks, key, labels, parents, select, tags};
 use crate::config::{self, Config, FreshWhen, Gate, condition::Condition};
 use crate::deps;
 use crate::error::Fault;
@@ -69,6 +69,7 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         held_back,
         has_work: !builds.is_empty(),
         checks: checks::checks(&input, &builds)?,
+        scan: config.scan.as_ref().map(|scan| Scan { fail_on: scan.fail_on, ignore: scan.ignore.clone() }),
         builds,
         skipped: selection.skipped.into_iter().map(|(id, reason)| Skipped { id, reasons: vec![reason] }).collect(),
         warnings,
@@ -83,7 +84,6 @@ fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
             "[check.*] with in or compose",
             "these checks do not run",
         ),
-        (config.scan.is_some(), "[scan]", "images are not scanned"),
         (!config.builders.is_empty(), "[builders]", "its nodes are not used, everything is built on one builder"),
         (publishes && config.retention.is_some(), "[retention]", "nothing is cleaned up"),
         (publishes && config.release.sign, "release.sign", "nothing is signed"),

@@ -55,11 +55,13 @@ pub fn text(plan: &Plan) -> String {
         line(format!("  {}: {}", skipped.id, skipped.reasons.join("; ")));
     }
     let published = plan.builds.iter().filter(|build| build.push.how != How::None).count();
+    let scan = plan.scan.as_ref().filter(|_| !plan.builds.is_empty());
     line(format!(
-        "\n{}, {published} published, {} skipped, {}",
+        "\n{}, {published} published, {} skipped, {}{}",
         counted(plan.builds.len(), "build"),
         plan.skipped.len(),
-        counted(plan.checks.len(), "check")
+        counted(plan.checks.len(), "check"),
+        scan.map(|scan| format!(", scanned: fails on {}", scan.fail_on.name())).unwrap_or_default()
     ));
     out.truncate(out.trim_end().len());
     out

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{ci_build, docker_test, gen_dockerfiles, release, static_checks};
+use super::{ci_build, docker_test, gen_dockerfiles, release, scan, static_checks};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::event::Event;
@@ -40,6 +40,9 @@ fn pipeline(context: &Context) -> Result<()> {
     step("static-checks", || static_checks::run(context, &static_checks::Args {}))?;
     step("gen-dockerfiles --check", || gen_dockerfiles::run(context, &gen_dockerfiles::Args { check: true }))?;
     step("ci-build --mode test", || ci_build::run(context, &ci_build::Args::test()))?;
+    if plan.scan.is_some() {
+        step("scan", || scan::step(context))?;
+    }
     step("docker-test", || docker_test::run(context, &docker_test::Args { deps: None }))?;
     if !is_due(&plan)? {
         return Ok(());

@@ -7,6 +7,7 @@ use crate::cmd::Cmd;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::Fault;
+use crate::scan::database::{self, Ready};
 use crate::{docker, facts, report, sandbox};
 
 /// Builds of a matrix need room for their layers and for what the engine unpacks.
@@ -54,6 +55,7 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     if let Ok(config) = context.config() {
         rows.extend([registry(config), login(context, config), emulation(config)]);
     }
+    rows.extend(trivy(context));
     rows.extend(extras(context));
     rows.push(disk(context));
     if context.json {
@@ -169,16 +171,27 @@ fn emulation(config: &Config) -> Row {
     }
 }
 
+/// Listed where `[scan]` makes it a step of the pipeline.
+fn trivy(context: &Context) -> Option<Row> {
+    context.config().ok().filter(|config| config.scan.is_some())?;
+    Some(match database::look(&context.runner) {
+        Ok(Ready { database: Some(database), .. }) => {
+            Row::ok("trivy", format!("its database was made {}", database::age(&database.updated, &facts::now())))
+        }
+        Ok(_) => Row::ok("trivy", "no vulnerability database yet: `scan` brings it"),
+        Err(error) => {
+            let hint = error.downcast_ref::<Fault>().and_then(|fault| fault.hint.clone()).unwrap_or_default();
+            Row::optional("trivy", format!("{error:#}, and `ci` stops there"), hint)
+        }
+    })
+}
+
 fn extras(context: &Context) -> Vec<Row> {
     let extra = |what, fix| match context.runner.which(what) {
         Some(path) => Row::ok(what, path),
         None => Row::optional(what, "not found", fix),
     };
-    vec![
-        extra("crane", "optional: reads registries faster"),
-        extra("trivy", "optional: only for [scan]"),
-        extra("cosign", "optional: only for `sign`"),
-    ]
+    vec![extra("crane", "optional: reads registries faster"), extra("cosign", "optional: only for `sign`")]
 }
 
 fn disk(context: &Context) -> Row {

@@ -13,6 +13,7 @@ pub mod logout;
 pub mod plan;
 pub mod release;
 pub mod sandbox;
+pub mod scan;
 pub mod schema;
 pub mod static_checks;
 pub mod test;

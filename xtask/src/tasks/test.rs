@@ -30,6 +30,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     step(context, "clippy", &cargo("lint the code", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))?;
     lint(context)?;
     if !args.fast {
+        scanner(context)?;
         let was_up = sandbox::running()?.is_some();
         // One thread: the tests share one engine, and two builds at once measure nothing.
         let mut tests = cargo("run the end-to-end tests", &["test", "--test", "e2e", "--", "--test-threads=1", "--nocapture"]);
@@ -75,7 +76,24 @@ fn lint(context: &Context) -> Result<()> {
     run(&tools.join("venv/bin/zizmor"), &["--offline", "--no-progress"], workflows)
 }
 
-/// The folder of the linters, below `target/`; installed when they are not there.
+/// Trivy, and what writes the database that it is tested with; both built from source.
+fn scanner(context: &Context) -> Result<()> {
+    let bin = tools(context)?.join("bin");
+    if context.runner.which("go").is_none() {
+        let fault = Fault::not_ready("cannot test the scan: there is no go to build Trivy with");
+        return Err(fault.hint("install Go, or leave the end-to-end tests out with `--fast`").into());
+    }
+    if !bin.join("trivy").exists() {
+        report::note("Trivy is built from source, once: this takes some minutes");
+        let build = Cmd::change(context.repo.join(".github/trivy.sh").as_str(), "build Trivy").arg(bin.as_str());
+        step(context, "trivy", &build.timeout(Duration::from_secs(60 * 60)))?;
+    }
+    let writer = bin.join("trivy-db");
+    let go = Cmd::change("go", "build what writes a small vulnerability database").args(["build", "-o", writer.as_str(), "."]);
+    step(context, "trivy", &go.env("CGO_ENABLED", "0").dir(context.repo.join("xtask/tests/fixtures/trivy-db")))
+}
+
+/// The folder of the tools, below `target/`; installed when they are not there.
 fn tools(context: &Context) -> Result<Utf8PathBuf> {
     let tools = context.repo.join("target/slipway/tools");
     let venv = tools.join("venv");

@@ -60,10 +60,15 @@ impl Lab {
     /// `script` is what `docker` runs, by `sh`.
     pub fn with_docker(script: &str) -> Lab {
         let lab = Lab::new();
-        let docker = format!("{}/docker", lab.path);
-        std::fs::write(&docker, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
+        lab.program("docker", script);
         lab
+    }
+
+    /// A program on its PATH; `script` is run by `sh`.
+    pub fn program(&self, name: &str, script: &str) {
+        let path = format!("{}/{name}", self.path);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     pub fn repo(&self) -> PathBuf {

@@ -3,4 +3,5 @@
 
 mod engine;
 mod lab;
+mod scan;
 mod usage;

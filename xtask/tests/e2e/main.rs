@@ -13,4 +13,5 @@ mod publish;
 mod race;
 mod replace;
 mod sandbox;
+mod scan;
 mod tiny;
