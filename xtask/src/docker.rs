@@ -98,6 +98,8 @@ pub fn save(image: &str, platform: &str, path: &Utf8Path) -> Cmd {
 pub struct Container {
     pub name: String,
     pub image: String,
+    /// Of several that the image has.
+    pub platform: Option<String>,
     /// Value of [`LABEL`].
     pub checkout: String,
     /// (absolute path here, path inside), always read-only.
@@ -125,6 +127,9 @@ pub fn start(container: &Container, why: &str) -> Cmd {
 fn container_args(mut cmd: Cmd, container: &Container) -> Cmd {
     // What is tested is what was built: an image that is not here is an error, never a download.
     cmd = cmd.args(["--pull", "never", "--name", &container.name, "--label"]).arg(format!("{LABEL}={}", container.checkout));
+    if let Some(platform) = &container.platform {
+        cmd = cmd.args(["--platform", platform]);
+    }
     for (source, target) in &container.mounts {
         let fields = [csv("type=bind"), csv(&format!("source={source}")), csv(&format!("target={target}")), csv("readonly")];
         cmd = cmd.arg("--mount").arg(fields.join(","));

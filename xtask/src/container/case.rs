@@ -46,13 +46,32 @@ impl Case<'_> {
     }
 }
 
-/// The tests of each build of a plan that has any. `deps`: the set to install where a test has it; default `ci`.
+/// What this machine is to containers.
+pub struct Machine<'a> {
+    /// Whether programs of a platform (`linux/arm64`) run here, emulated or not.
+    pub runs: &'a dyn Fn(&str) -> bool,
+    pub gpus: bool,
+}
+
+/// The platforms of a build that can be tested here, and those that cannot.
+pub fn platforms<'a>(build: &'a Build, machine: &Machine<'_>) -> (Vec<&'a str>, Vec<&'a str>) {
+    build.platforms.iter().map(String::as_str).partition(|platform| (machine.runs)(platform))
+}
+
+/// The tests of each build of a plan that has any, for each of its platforms that runs here. `deps`: the set to install
+/// where a test has it; default `ci`.
 ///
 /// `run` tells the containers of this run from others.
 ///
 /// # Errors
-/// A usage error when no test knows the named set.
-pub fn cases<'a>(plan: &'a Plan, repo: &Utf8Path, deps: Option<&str>, run: u32, gpus: bool) -> Result<Vec<Vec<Case<'a>>>> {
+/// A usage error when no test knows the named set. Not ready: no platform of a build runs here.
+pub fn cases<'a>(
+    plan: &'a Plan,
+    repo: &Utf8Path,
+    deps: Option<&str>,
+    run: u32,
+    machine: &Machine<'_>,
+) -> Result<Vec<Vec<Case<'a>>>> {
     let tests = || plan.builds.iter().flat_map(|build| &build.tests);
     if let Some(name) = deps.filter(|name| !tests().any(|test| test.deps.contains_key(*name))) {
         let mut known: Vec<&str> = tests().flat_map(|test| test.deps.keys()).map(String::as_str).collect();
@@ -62,25 +81,33 @@ pub fn cases<'a>(plan: &'a Plan, repo: &Utf8Path, deps: Option<&str>, run: u32, 
         return Err(Fault::usage(format!("no test has a set of dependencies called {name}: {known}")).into());
     }
     let wanted = deps.unwrap_or("ci");
-    let mut logs: BTreeMap<&Utf8Path, usize> = BTreeMap::new();
+    let mut logs: BTreeMap<Utf8PathBuf, usize> = BTreeMap::new();
     let mut all = Vec::new();
     for build in plan.builds.iter().filter(|build| !build.tests.is_empty()) {
         let image = build.test.load.first().ok_or_else(|| Fault::usage(format!("the plan gives {} no local name", build.id)))?;
+        let (platforms, other) = platforms(build, machine);
+        if platforms.is_empty() {
+            let fault = Fault::not_ready(format!("cannot test {}: {} does not run on this machine", build.id, other.join(", ")));
+            return Err(fault.hint("run `cargo xtask doctor`, which says how to get emulation").into());
+        }
         let mut cases = Vec::new();
-        for (index, test) in build.tests.iter().enumerate() {
-            let seen = logs.entry(&test.log).or_default();
+        let numbered = platforms.iter().flat_map(|platform| build.tests.iter().map(move |test| (platform, test)));
+        for (at, (platform, test)) in numbered.enumerate() {
+            let log = if at < build.tests.len() { test.log.clone() } else { of_platform(&test.log, platform) };
+            let seen = logs.entry(log.clone()).or_default();
             *seen += 1;
-            let name = format!("slipway-test-{}-{}-{run}", build.id, index + 1);
+            let name = format!("slipway-test-{}-{}-{run}", build.id, at + 1);
+            let several = (build.platforms.len() > 1).then_some(*platform);
             let deps = test.deps.get_key_value(wanted).map(|(name, command)| (name.as_str(), command.as_slice()));
             let deps = deps.filter(|_| matches!(test.kind, TestKind::Run(_)));
             let mut case = Case {
                 build,
                 test,
-                what: what(&test.kind),
+                what: what(&test.kind) + &several.map(|platform| format!(" ({platform})")).unwrap_or_default(),
                 deps,
-                log: repo.join(&test.log),
+                log: repo.join(log),
                 append: *seen > 1,
-                container: container(test, repo, image, name, gpus),
+                container: Container { platform: several.map(str::to_owned), ..container(test, repo, image, name, machine.gpus) },
             };
             case.container.argv = argv(&case);
             cases.push(case);
@@ -88,6 +115,11 @@ pub fn cases<'a>(plan: &'a Plan, repo: &Utf8Path, deps: Option<&str>, run: u32, 
         all.push(cases);
     }
     Ok(all)
+}
+
+/// `test-app.log` → `test-app.linux-arm64.log`
+fn of_platform(log: &Utf8Path, platform: &str) -> Utf8PathBuf {
+    log.with_extension(format!("{}.{}", platform.replace('/', "-"), log.extension().unwrap_or("log")))
 }
 
 fn what(kind: &TestKind) -> String {
@@ -102,6 +134,7 @@ fn container(test: &Test, repo: &Utf8Path, image: &str, name: String, gpus: bool
     Container {
         name,
         image: image.to_owned(),
+        platform: None,
         checkout: repo.to_string(),
         mounts: test.mounts.iter().map(|(from, to)| (repo.join(from).to_string(), to.clone())).collect(),
         env: test.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
@@ -130,6 +163,8 @@ mod tests {
     use crate::plan::testing::{build, plan};
     use std::time::Duration;
 
+    const HERE: Machine<'static> = Machine { runs: &|platform| platform != "linux/s390x", gpus: false };
+
     fn words(text: &str) -> Vec<String> {
         shell_words::split(text).unwrap()
     }
@@ -155,7 +190,7 @@ mod tests {
     #[test]
     fn a_test_sees_its_mounts_and_nothing_else() {
         let plan = tested(vec![TestKind::Run(words("pytest -q")), TestKind::Http { port: 80, path: "/h".into() }]);
-        let cases = cases(&plan, "/repo".into(), None, 7, false).unwrap();
+        let cases = cases(&plan, "/repo".into(), None, 7, &HERE).unwrap();
         assert_eq!(cases.len(), 1, "an image without tests has no case");
         let (run, http) = (&cases[0][0], &cases[0][1]);
         assert_eq!(run.container.mounts, [("/repo/docker/tests".into(), "/tests".into())]);
@@ -167,9 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn every_platform_that_runs_here_is_tested() {
+        let mut plan = tested(vec![TestKind::Healthy]);
+        plan.builds[0].platforms = ["linux/amd64", "linux/arm64", "linux/s390x"].map(str::to_owned).to_vec();
+        let cases = cases(&plan, "/repo".into(), None, 7, &HERE).unwrap();
+        let seen: Vec<_> = cases[0].iter().map(|case| (case.what.as_str(), case.log.as_str(), case.append)).collect();
+        let own = ("HEALTHCHECK (linux/amd64)", "/repo/tests/logs/a.log", false);
+        assert_eq!(seen, [own, ("HEALTHCHECK (linux/arm64)", "/repo/tests/logs/a.linux-arm64.log", false)]);
+        assert_eq!(cases[0][1].container.platform.as_deref(), Some("linux/arm64"));
+        plan.builds[0].platforms = vec!["linux/s390x".into()];
+        let error = super::cases(&plan, "/repo".into(), None, 7, &HERE).unwrap_err();
+        assert_eq!(error.to_string(), "cannot test a: linux/s390x does not run on this machine");
+    }
+
+    #[test]
     fn an_unknown_set_of_dependencies_is_a_usage_error() {
         let plan = tested(vec![TestKind::Healthy]);
-        let error = cases(&plan, "/repo".into(), Some("gpu"), 7, false).unwrap_err();
+        let error = cases(&plan, "/repo".into(), Some("gpu"), 7, &HERE).unwrap_err();
         assert_eq!(error.to_string(), "no test has a set of dependencies called gpu: there are: ci");
     }
 

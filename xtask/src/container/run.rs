@@ -78,7 +78,7 @@ pub fn run(runner: &Runner, case: &Case<'_>) -> Result<Outcome> {
         seconds: round(seconds),
         deps: case.deps.map(|(name, _)| name.to_owned()),
         deps_seconds: log.marked.map(|at| round(at.as_secs_f64())),
-        log: case.test.log.to_string(),
+        log: case.log.strip_prefix(&case.container.checkout).unwrap_or(&case.log).to_string(),
         reason: if let Verdict::Failed(reason) = reason { Some(reason) } else { None },
         tail: if failed { log.tail.iter().cloned().collect() } else { Vec::new() },
     })

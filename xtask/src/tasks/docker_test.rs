@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::build::{self, health, lock, store};
 use crate::candidate::Digests;
-use crate::container::case::{self, Case};
+use crate::container::case::{self, Case, Machine};
 use crate::container::junit;
 use crate::container::run::{self, Outcome};
 use crate::context::Context;
@@ -19,7 +19,7 @@ use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
 use crate::progress::state::Steps;
 use crate::registry::Live;
-use crate::{candidate, docker, report};
+use crate::{candidate, docker, facts, report};
 
 /// What a test is reckoned to need; as many run at once as the engine's memory allows.
 const MEMORY: u64 = 1 << 30;
@@ -37,7 +37,9 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let _lock = lock::take(&folder)?;
     let engine = health::engine(&context.runner)?;
     let gpus = engine["Runtimes"].get("nvidia").is_some() && std::path::Path::new("/dev/nvidia0").exists();
-    let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), gpus)?;
+    let own = facts::host_platform();
+    let machine = Machine { runs: &|platform| platform == own || facts::emulates(platform), gpus };
+    let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), &machine)?;
     let registry = Live::new(&context.runner);
     let candidates = candidate::candidates(&plan, &registry)?;
     let before = candidate::marked(&plan, &registry, &candidates)?;
@@ -50,6 +52,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     for build in plan.builds.iter().filter(|build| build.tests.is_empty()) {
         report::note(&format!("{}: no tests", build.id));
     }
+    say_what_is_untested(&plan, &machine);
     images_are_here(context, &cases)?;
     sweep(context)?;
 
@@ -67,12 +70,22 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let json = serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "tests": outcomes }))?;
     if outcomes.iter().any(|outcome| outcome.passed.is_some()) {
         store::write(&folder, "tests.json", &json)?;
-        let passed = passed(&plan, &outcomes, &candidates, &before);
+        let passed = passed(&plan, &machine, &outcomes, &candidates, &before);
         candidate::add_tests(&context.repo, &plan, &outcomes, &passed)?;
     }
-    candidate::mark(&plan, &registry, &passed(&plan, &outcomes, &candidates, &before))?;
+    candidate::mark(&plan, &registry, &passed(&plan, &machine, &outcomes, &candidates, &before))?;
     print(context, &outcomes, &json);
     verdict(&plan, &outcomes)
+}
+
+/// What is published untested is at least said.
+fn say_what_is_untested(plan: &Plan, machine: &Machine<'_>) {
+    for build in plan.builds.iter().filter(|build| !build.tests.is_empty()) {
+        let (_, other) = case::platforms(build, machine);
+        if !other.is_empty() {
+            report::note(&format!("warning: {}: {} is not tested: it does not run on this machine", build.id, other.join(", ")));
+        }
+    }
 }
 
 /// Candidates are tested by the digest that will be published; one that was built elsewhere is fetched.
@@ -109,10 +122,11 @@ fn mount_from(root: &Utf8Path, repo: &Utf8Path, cases: &mut [Vec<Case<'_>>]) {
 }
 
 /// The candidates whose tests all passed now, and those that have none.
-fn passed(plan: &Plan, outcomes: &[Outcome], candidates: &Digests, before: &Digests) -> Digests {
+fn passed(plan: &Plan, machine: &Machine<'_>, outcomes: &[Outcome], candidates: &Digests, before: &Digests) -> Digests {
     let passed = |build: &&Build| {
         let mine: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.id == build.id).collect();
-        let all = mine.len() == build.tests.len() && mine.iter().all(|outcome| outcome.passed == Some(true));
+        let due = build.tests.len() * case::platforms(build, machine).0.len();
+        let all = mine.len() == due && mine.iter().all(|outcome| outcome.passed == Some(true));
         all && !before.contains_key(&build.id)
     };
     let builds = plan.builds.iter().filter(passed);
