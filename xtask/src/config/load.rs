@@ -97,7 +97,8 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
     unfilled(&document.value, document, faults);
     Config {
         file: path.to_owned(),
-        registry: hosts.registry,
+        registry: hosts.registry.clone(),
+        written_registry: hosts.registry,
         registry_unset: hosts.unset,
         namespace: hosts.namespace,
         version_file,

@@ -53,6 +53,8 @@ pub struct Config {
     pub file: Utf8PathBuf,
     /// Host of the registry, "" when images stay local (also when its `${NAME}` is not set).
     pub registry: String,
+    /// The same as the file has it, also where another one takes its place: what FROM lines are written with.
+    pub written_registry: String,
     /// The variable that `registry` names, when it is not set: publishing then needs it.
     pub registry_unset: Option<String>,
     pub namespace: String,

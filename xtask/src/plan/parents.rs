@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::planner::{Input, with_registry};
 use super::select::Taken;
-use crate::config::{Build, EventKey, Parent};
+use crate::config::{Build, Config, EventKey, Parent};
 use crate::error::Fault;
 
 /// A FROM that is an image of this repository.
@@ -55,7 +55,7 @@ pub fn order<'t, 'a>(input: &Input<'a>, taken: &'t [Taken<'a>]) -> Result<Vec<&'
 }
 
 /// Each declared parent with what its FROM gets; checks that declarations and FROM lines agree.
-pub fn resolve(input: &Input<'_>, child: &Build, in_plan: &BTreeSet<&str>) -> Result<Vec<Resolved>> {
+pub fn resolve(input: &Input<'_>, child: &Build, platforms: &[String], in_plan: &BTreeSet<&str>) -> Result<Vec<Resolved>> {
     let Some(dockerfile) = input.facts.dockerfile(child) else { return Ok(Vec::new()) };
     let mut resolved = Vec::new();
     for (parent, build) in child.parents.iter().zip(points(input, child)) {
@@ -65,6 +65,7 @@ pub fn resolve(input: &Input<'_>, child: &Build, in_plan: &BTreeSet<&str>) -> Re
             let message = format!("{}: parent = \"{}\", but {} has no FROM of it", child.id, parent.image, child.dockerfile);
             return Err(Fault::usage(message).hint(format!("write `FROM {}` or `FROM {repository}`", build.image)).into());
         }
+        lacks_none(child, platforms, build)?;
         let is = if in_plan.contains(build.id.as_str()) {
             format!("build:{}", build.id)
         } else {
@@ -74,6 +75,19 @@ pub fn resolve(input: &Input<'_>, child: &Build, in_plan: &BTreeSet<&str>) -> Re
     }
     undeclared(input, child, &dockerfile.images)?;
     Ok(resolved)
+}
+
+/// A child is built for the platforms that its parent has.
+fn lacks_none(child: &Build, platforms: &[String], parent: &Build) -> Result<()> {
+    let lacking: Vec<&str> =
+        platforms.iter().filter(|platform| !parent.platforms.contains(platform)).map(String::as_str).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let lacking = lacking.join(", ");
+    let message = format!("{} is for {lacking}, but its parent {} is not", child.id, parent.id);
+    let hint = format!("add it to the platforms of image.{}, or take it out of those of image.{}", parent.image, child.image);
+    Err(Fault::usage(message).hint(hint).into())
 }
 
 fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -> Result<String> {
@@ -126,19 +140,22 @@ fn repository_of(image: &str) -> &str {
     name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name)
 }
 
+/// What a FROM may call an image: its repository, with the registry of this run or the one that the file names.
+pub fn repositories(config: &Config, build: &Build) -> Vec<String> {
+    let bare = build.repository.contains('/').then(|| build.repository.clone());
+    let registries = [&config.registry, &config.written_registry].into_iter().filter(|registry| !registry.is_empty());
+    bare.into_iter().chain(registries.map(|registry| format!("{registry}/{}", build.repository))).collect()
+}
+
 fn is_repository(input: &Input<'_>, name: &str, build: &Build) -> bool {
-    (build.repository.contains('/') && name == build.repository)
-        || (!input.config.registry.is_empty() && name == with_registry(input.config, &build.repository))
+    repositories(input.config, build).iter().any(|own| own == name)
 }
 
 /// A FROM of one of our own repositories must be declared, or it would silently be a stale one.
 fn undeclared(input: &Input<'_>, child: &Build, images: &[String]) -> Result<()> {
     let declared: Vec<&Build> = points(input, child).collect();
     for image in images {
-        let own = input
-            .repositories
-            .get(repository_of(image))
-            .filter(|build| build.image != child.image && build.repository.contains('/'));
+        let own = input.repositories.get(repository_of(image)).filter(|build| build.image != child.image);
         if let Some(own) = own.filter(|own| !declared.iter().any(|parent| parent.id == own.id)) {
             let message = format!(
                 "{}: {} is made FROM {image}, which is the image {} of this repository",

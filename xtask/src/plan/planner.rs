@@ -30,8 +30,8 @@ pub struct Input<'a> {
 /// FROM, `only` that selects nothing (the error lists what there is), a registry that is needed and not set.
 pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -> Result<Plan> {
     let version = version(config, event)?;
-    let names = |build: &'_ config::Build| [build.repository.clone(), with_registry(config, &build.repository)];
-    let repositories = config.builds.iter().flat_map(|build| names(build).map(|name| (name, build))).collect();
+    let named = |build| parents::repositories(config, build).into_iter().map(move |name| (name, build));
+    let repositories = config.builds.iter().flat_map(named).collect();
     let input = Input { config, event, facts, version: version.as_ref(), repositories: &repositories };
     let selection = select::select(&input, only)?;
     let taken: BTreeSet<&str> = selection.taken.iter().map(|taken| taken.build.id.as_str()).collect();
@@ -169,7 +169,7 @@ fn build(
     }
     let cache = cache::entries(input, build, policy, &cache::Stage { publishes, fresh: is_fresh, dependencies_changed });
     let platforms = platforms(input, build, policy);
-    let parents = parents::resolve(input, build, all)?;
+    let parents = parents::resolve(input, build, &platforms, all)?;
     let pins = parents::pins(input, build, &parents);
     let args = tags::fill_all(input, build, &build.args)?;
     let inputs = key::Inputs { input, build, args: &args, platforms: &platforms, parents: &parents, keys }.named();

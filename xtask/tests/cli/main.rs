@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod engine;
+mod graphs;
 mod lab;
 mod scan;
 mod usage;

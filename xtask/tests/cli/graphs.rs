@@ -1,0 +1,122 @@
+//! Images on top of images, folders of services, odd contexts: what is wrong is said before anything is built.
+
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+
+use crate::lab::{GOOD, Lab};
+
+const HEAD: &str = "schema = 1\nregistry = \"ghcr.io\"\nnamespace = \"acme\"\n";
+
+/// (configuration after its head, (file, text) …, words of the error)
+type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
+#[test]
+fn wrong_graphs() {
+    let rows: [Row; 10] = [
+        (
+            "[image.a]\ndockerfile = \"A\"\nparent = \"b\"\n[image.b]\ndockerfile = \"B\"\nparent = \"a\"\n",
+            &[("A", "FROM b\n"), ("B", "FROM a\n")],
+            &["docker/images.toml:", "parents of each other: a -> b -> a"],
+        ),
+        ("[image.a]\nparent = \"bass\"\n[image.base]\n", &[], &["docker/images.toml:5:", "bass", "base"]),
+        (
+            "[axes]\nn = [\"1\", \"2\"]\n[image.base]\nvariant = \"{n}\"\nexclude = [\"n=2\"]\ndockerfile = \"B\"\n\
+             [image.a]\nvariant = \"{n}\"\nparent = \"base\"\ndockerfile = \"A\"\n",
+            &[("A", "FROM base\n"), ("B", "FROM scratch\n")],
+            &["base", "n=2"],
+        ),
+        ("[image.base]\n[image.a]\nparent = \"base\"\n", &[], &["parent = \"base\"", "no FROM of it", "FROM base"]),
+        ("[image.base]\n[image.a]\ndockerfile = \"A\"\n", &[("A", "FROM ghcr.io/acme/base:latest\n")], &["a", "base", "parent"]),
+        (
+            "[image.base]\nplatforms = [\"linux/amd64\"]\n\
+             [image.a]\ndockerfile = \"A\"\nparent = \"base\"\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n",
+            &[("A", "FROM base\n")],
+            &["a is for linux/arm64, but its parent base is not", "hint: add it to the platforms of image.base"],
+        ),
+        ("[image.a]\nplatforms = [\"linux/arm46\"]\n", &[], &["docker/images.toml:5:", "linux/arm46", "linux/arm64"]),
+        (
+            "[image.a]\nrepository = \"acme/x\"\n[image.b]\nrepository = \"acme/x\"\n[on.tag]\ntags = [\"latest\"]\n",
+            &[],
+            &["acme/x", "a", "b"],
+        ),
+        (
+            "[axes]\nservice = { dirs = \"services/*\" }\n[image.service]\nvariant = \"{service}\"\ncontext = \"services/{service}\"\n",
+            &[("services/README.md", "nothing\n")],
+            &["services/*"],
+        ),
+        (
+            "[axes]\nservice = { dirs = \"services/*\" }\n[image.service]\nvariant = \"{service}\"\ncontext = \"services/{service}\"\n\
+             repository = \"{namespace}/{service}\"\n",
+            &[("services/Web Shop/Dockerfile", "FROM scratch\n")],
+            &["Web Shop"],
+        ),
+    ];
+    for (config, files, words) in rows {
+        let lab = Lab::new();
+        lab.write("docker/images.toml", format!("{HEAD}{config}"));
+        files.iter().for_each(|(path, text)| lab.write(path, text));
+        let event = if config.contains("[on.tag]") { "tag:v1.0.0" } else { "pr:1" };
+        lab.run(&["plan", "--event", event]).expect(2, words);
+    }
+}
+
+#[test]
+fn a_source_that_is_not_there_is_said_before_the_build() {
+    let lab = Lab::new();
+    lab.write("Dockerfile", "FROM scratch\nCOPY absent.txt /\n");
+    lab.run(&["plan"]).expect(0, &["web: Dockerfile takes absent.txt, which is not in the context"]);
+    // There, but .dockerignore leaves it out: for BuildKit that is the same.
+    lab.write("absent.txt", "x");
+    lab.run(&["plan"]).expect(0, &[]);
+    lab.write(".dockerignore", "*\n");
+    lab.run(&["plan"]).expect(0, &["absent.txt"]);
+}
+
+#[test]
+fn links_in_circles_and_sockets_in_the_context_end_no_plan() {
+    let lab = Lab::new();
+    lab.write("Dockerfile", "FROM scratch\nCOPY . /\n");
+    symlink("loop-b", lab.repo().join("loop-a")).unwrap();
+    symlink("loop-a", lab.repo().join("loop-b")).unwrap();
+    symlink("..", lab.repo().join("up")).unwrap();
+    let _socket = UnixListener::bind(lab.repo().join("socket")).unwrap();
+    let first = lab.run(&["plan", "--json"]).expect(0, &[]).stdout;
+    assert_eq!(first, lab.run(&["plan", "--json"]).expect(0, &[]).stdout, "the same bytes");
+}
+
+#[test]
+fn names_that_differ_in_case_alone_are_two_files() {
+    let key = |lab: &Lab| {
+        let plan: serde_json::Value = serde_json::from_str(&lab.run(&["plan", "--json"]).expect(0, &[]).stdout).unwrap();
+        plan["builds"][0]["key"].clone()
+    };
+    let lab = Lab::new();
+    lab.write("Dockerfile", "FROM scratch\nCOPY App.txt app.txt /\n");
+    lab.write("app.txt", "1");
+    lab.write("App.txt", "1");
+    let before = key(&lab);
+    lab.write("App.txt", "2");
+    assert_ne!(before, key(&lab));
+}
+
+#[test]
+fn a_folder_without_a_dockerfile_is_no_service_and_a_new_one_needs_no_line() {
+    let lab = Lab::new();
+    let config = "[axes]\nservice = { dirs = \"services/*\" }\n[image.service]\nvariant = \"{service}\"\ncontext = \"services/{service}\"\n";
+    lab.write("docker/images.toml", format!("{HEAD}{config}"));
+    lab.write("services/api/Dockerfile", "FROM scratch\n");
+    lab.write("services/notes/README.md", "no service\n");
+    let plan = lab.run(&["plan"]).expect(0, &[]).stdout;
+    assert!(plan.contains("service-api") && !plan.contains("notes"), "{plan}");
+    lab.write("services/notes/Dockerfile", "FROM scratch\n");
+    assert!(lab.run(&["plan"]).expect(0, &[]).stdout.contains("service-notes"));
+}
+
+#[test]
+fn a_base_that_vanished_between_plan_and_build_is_named() {
+    let says = "bake() { echo 'ERROR: failed to solve: python:3.11-slim: failed to resolve source metadata for \
+                docker.io/library/python:3.11-slim@sha256:0: not found' >&2; exit 1; }\n";
+    let lab = Lab::with_docker(&format!("{says}{GOOD}"));
+    lab.write("Dockerfile", "FROM python:3.11-slim\n");
+    lab.run(&["ci-build", "--mode", "test", "--engine", "host"]).expect(1, &["web: ", "python:3.11-slim", "not found"]);
+}
