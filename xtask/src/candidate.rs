@@ -6,6 +6,7 @@ use anyhow::Result;
 use camino::Utf8Path;
 
 use crate::build::outcome::Outcome;
+use crate::container::check::IN_RECEIPTS;
 use crate::container::run::Outcome as TestOutcome;
 use crate::error::Fault;
 use crate::plan::{Action, Build, Plan};
@@ -158,11 +159,11 @@ pub fn receipts(
     Ok(())
 }
 
-/// Adds to the receipts which tests ran.
+/// Adds to the receipts which tests ran, and which `checks`: those are of every build.
 ///
 /// # Errors
 /// A receipt that cannot be read or written.
-pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], passed: &Digests) -> Result<()> {
+pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], checks: &[Tested], passed: &Digests) -> Result<()> {
     let mut receipts = receipt::read(repo, plan)?;
     for build in &plan.builds {
         let mine = outcomes.iter().filter(|outcome| outcome.id == build.id);
@@ -172,8 +173,9 @@ pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], passed:
         let tests: Vec<Tested> = mine.filter_map(tested).collect();
         let mut receipt = receipts.remove(&build.id).unwrap_or_else(|| Receipt::new(plan, build));
         receipt.digest = passed.get(&build.id).cloned().or(receipt.digest);
-        if receipt.digest.is_some() && (!tests.is_empty() || receipt.tests.is_empty()) {
-            receipt.tests = tests;
+        if receipt.digest.is_some() {
+            receipt.tests.retain(|test| tests.is_empty() && !test.name.starts_with(IN_RECEIPTS));
+            receipt.tests.extend(tests.into_iter().chain(checks.iter().cloned()));
             receipt.write(repo, build)?;
         }
     }

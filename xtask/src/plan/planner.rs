@@ -57,6 +57,8 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     warnings.extend(not_yet(config, publishes));
     warnings.sort();
     warnings.dedup();
+    let is_left = |build: &&config::Build| selection.skipped.iter().any(|(id, why)| *id == build.id && why == select::NARROWED);
+    let left: Vec<&str> = config.builds.iter().filter(is_left).map(|build| build.repository.as_str()).collect();
     Ok(Plan {
         schema: 1,
         commit: facts.commit.clone(),
@@ -68,7 +70,7 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         publishes,
         held_back,
         has_work: !builds.is_empty(),
-        checks: checks::checks(&input, &builds)?,
+        checks: checks::checks(&input, &builds, (!only.is_empty()).then_some(&left))?,
         builds,
         skipped: selection.skipped.into_iter().map(|(id, reason)| Skipped { id, reasons: vec![reason] }).collect(),
         warnings,
@@ -78,11 +80,6 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
 /// What the file asks for and this program cannot do yet, said whenever it would have to.
 fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
     let asked = [
-        (
-            config.checks.values().any(|check| check.r#in.is_some() || check.compose.is_some()),
-            "[check.*] with in or compose",
-            "these checks do not run",
-        ),
         (config.scan.is_some(), "[scan]", "images are not scanned"),
         (!config.builders.is_empty(), "[builders]", "its nodes are not used, everything is built on one builder"),
         (publishes && config.retention.is_some(), "[retention]", "nothing is cleaned up"),

@@ -26,6 +26,9 @@ pub struct Selection<'a> {
     pub skipped: Vec<(String, String)>,
 }
 
+/// Why a build is skipped that the event would take.
+pub const NARROWED: &str = "--only leaves it out";
+
 /// Files whose change may change every image: the tool, its toolchain, the pipeline.
 const EVERYTHING: [&str; 7] =
     ["xtask/**", "Cargo.toml", "Cargo.lock", ".cargo/**", "rust-toolchain*", ".github/workflows/**", ".github/actions/**"];
@@ -204,7 +207,7 @@ fn narrow<'a>(
     taken.retain(|id, _| {
         let kept = keep.iter().any(|build| build.id == *id);
         if !kept {
-            skipped.insert(id, "--only leaves it out".into());
+            skipped.insert(id, NARROWED.into());
         }
         kept
     });

@@ -40,7 +40,7 @@ fn pipeline(context: &Context) -> Result<()> {
     step("static-checks", || static_checks::run(context, &static_checks::Args {}))?;
     step("gen-dockerfiles --check", || gen_dockerfiles::run(context, &gen_dockerfiles::Args { check: true }))?;
     step("ci-build --mode test", || ci_build::run(context, &ci_build::Args::test()))?;
-    step("docker-test", || docker_test::run(context, &docker_test::Args { deps: None }))?;
+    step("docker-test", || docker_test::run(context, &docker_test::Args::default()))?;
     if !is_due(&plan)? {
         return Ok(());
     }
