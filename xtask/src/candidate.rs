@@ -9,7 +9,7 @@ use crate::build::outcome::Outcome;
 use crate::container::check::IN_RECEIPTS;
 use crate::container::run::Outcome as TestOutcome;
 use crate::error::Fault;
-use crate::plan::{Action, Build, Plan};
+use crate::plan::{Action, Build, Plan, mark_on_published};
 use crate::receipt::{self, Receipt, Tested};
 use crate::registry::{Digest, Image, Registry, digests, each, put, split};
 
@@ -99,11 +99,11 @@ pub fn marked(plan: &Plan, registry: &dyn Registry, candidates: &Digests) -> Res
     Ok(both.filter(|(id, digest)| candidates.get(id) == Some(digest)).collect())
 }
 
-/// Moves the marks of everything that passed, and of what has no tests.
+/// Moves the marks of everything that passed, and of what has no tests. `candidates`: all of this run.
 ///
 /// # Errors
 /// The registry's; refused when a candidate is not any more what was tested.
-pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests) -> Result<()> {
+pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests, candidates: &Digests) -> Result<()> {
     let builds: Vec<(&Build, &Digest)> = pushed(plan).filter_map(|build| Some((build, passed.get(&build.id)?))).collect();
     each(&builds, |(build, digest)| {
         let (candidate, mark) =
@@ -114,7 +114,12 @@ pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests) -> Result<()
             let message = format!("{}: the candidate changed while it was tested: tested {digest}, now {now}", build.id);
             return Err(Fault::refused(message).hint("build and test it again").into());
         }
-        put(registry, split(candidate).0, digest, mark).map(drop)
+        put(registry, split(candidate).0, digest, mark)?;
+        let parent = |id: &str| candidates.get(id).map(ToString::to_string);
+        match mark_on_published(plan, build, parent) {
+            Some(mark) => put(registry, split(candidate).0, digest, &mark).map(drop),
+            None => Ok(()),
+        }
     })?;
     Ok(())
 }
@@ -241,10 +246,10 @@ mod tests {
     fn a_candidate_that_was_overwritten_while_it_was_tested_gets_no_mark() {
         let memory = Memory::default();
         memory.set("r/a:candidate-k-1", &d(2));
-        let error = mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(1))])).unwrap_err();
+        let error = mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(1))]), &Digests::new()).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
         assert_eq!(memory.get("r/a:tested-k-t"), None);
-        mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(2))])).unwrap();
+        mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(2))]), &Digests::new()).unwrap();
         assert_eq!(memory.get("r/a:tested-k-t"), Some(d(2)));
     }
 }

@@ -265,7 +265,10 @@ impl Context {
         let rendered = template::render_all(root, config)?;
         let mut facts = facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)?;
         let draft = plan::plan(config, &recorded.event, &facts, only)?;
-        let open = draft.by_name();
+        let mut open = draft.by_name();
+        if !draft.skipped.is_empty() {
+            open.extend(plan::looks(config, &recorded.event, &facts));
+        }
         if !pin || open.is_empty() {
             return Ok(draft);
         }

@@ -11,6 +11,7 @@ mod parents;
 mod planner;
 #[cfg(test)]
 mod properties;
+mod published;
 pub mod render;
 mod reuse;
 mod select;
@@ -18,9 +19,10 @@ mod tags;
 mod touched;
 mod trust;
 
-pub use key::BY_NAME;
+pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
 pub use planner::plan;
+pub use published::looks;
 pub use reuse::reuse;
 pub use select::shorten;
 pub use touched::{Touch, touched};

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
 
-use super::{Action, Build, How, Plan, PushStage, Skipped, TestStage, cache, checks, key, labels, parents, select, tags};
+use super::{
+    Action, Build, How, Plan, PushStage, Skipped, TestStage, cache, checks, key, labels, parents, published, select, tags,
+};
 use crate::config::{self, Config, FreshWhen, Gate, condition::Condition};
 use crate::deps;
 use crate::error::Fault;
@@ -180,7 +182,7 @@ fn build(
     keys.insert(build.id.clone(), key.clone());
     let candidates = with_registry(input.config, &build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
-    let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build, &key)[..12]));
+    let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build)[..12]));
     if tags.is_empty() && publishing_event(input) && build.publish {
         warnings.push(format!("{}: `tags = []`: built and tested, not published", build.id));
     }
@@ -200,7 +202,7 @@ fn build(
         context: build.context.to_string(),
         target: build.target.clone(),
         args,
-        labels: labels::labels(input, build, &key)?,
+        labels: labels::labels(input, build, &key, published::files(input, build, policy))?,
         secrets: build.secrets.iter().map(|(id, secret)| (id.clone(), secret.clone())).collect(),
         timeout: build.timeout.as_secs(),
         action: Action::Build,
@@ -217,7 +219,7 @@ fn build(
     })
 }
 
-fn platforms(input: &Input<'_>, build: &config::Build, policy: &config::Policy) -> Vec<String> {
+pub(super) fn platforms(input: &Input<'_>, build: &config::Build, policy: &config::Policy) -> Vec<String> {
     let all = policy.platforms.as_ref().unwrap_or(&build.platforms);
     let own = &input.facts.host_platform;
     if *input.event == Event::Local && policy.platforms.is_none() && all.contains(own) { vec![own.clone()] } else { all.clone() }

@@ -89,7 +89,7 @@ fn name_of(event: &EventKey) -> String {
 }
 
 /// The policy that an event has for a build, or why it has none.
-fn policy_of<'a>(event: &Event, build: &'a Build) -> Result<&'a Policy, String> {
+pub fn policy_of<'a>(event: &Event, build: &'a Build) -> Result<&'a Policy, String> {
     let find = |key: EventKey| {
         let found = build.on.iter().find(|policy| policy.event == key);
         found.ok_or_else(|| format!("{} is not for this image", name_of(&key)))
@@ -145,7 +145,7 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
         None if policy.paths.is_some() || policy.paths_ignore.is_some() => {
             Err(format!("no changed file is in the paths of {}", name_of(&policy.event)))
         }
-        None => Err("nothing that it is made of changed".into()),
+        None => super::published::behind(input, build, policy).ok_or_else(|| "nothing that it is made of changed".into()),
     }
 }
 

@@ -54,7 +54,7 @@ pub fn compare(again: &Plan, outcomes: &[Outcome], receipts: &BTreeMap<String, R
         faults.extend(lines.into_iter().map(|line| format!("{}: {line}", build.id)));
     }
     gate::refuse(faults, builds.len())?;
-    candidate::mark(again, registry, &same)
+    candidate::mark(again, registry, &same, &same)
 }
 
 fn differences(build: &Build, receipt: &Receipt, images: &[Image]) -> Vec<String> {

@@ -91,7 +91,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
             let checks: Vec<Tested> = checked.iter().filter_map(check::Outcome::tested).collect();
             candidate::add_tests(&context.repo, &plan, &outcomes, &checks, &passed)?;
         }
-        candidate::mark(&plan, &registry, &passed)?;
+        candidate::mark(&plan, &registry, &passed, &candidates)?;
     }
     print(context, &outcomes, &json);
     check::print(&checked, context.json);
