@@ -30,3 +30,9 @@ fn head(tiny: &Tiny) -> String {
     let ran = tiny.engine("git rev-parse HEAD").expect(0);
     ran.stdout.trim().to_owned()
 }
+
+/// The builds that were started, in their order, whether a cache had their steps or not.
+fn built(ran: &Ran) -> Vec<&str> {
+    let rows = ran.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| matches!(row.get(1), Some(&("built" | "cached")))).map(|row| row[0]).collect()
+}

@@ -1,6 +1,8 @@
 //! examples/services: one image a service, three kinds of build, and all of them composed.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -34,6 +36,11 @@ fn nothing_is_left(tiny: &Tiny) {
     }
 }
 
+/// What `web` ran in the composed system.
+fn overlay(tiny: &Tiny) -> String {
+    std::fs::read_to_string(tiny.path().join("target/slipway/compose-stack.yml")).unwrap()
+}
+
 /// What a plan reads, writes, publishes of `web`: without the repository and the registry.
 fn plan(tiny: &Tiny, event: &str) -> [Vec<String>; 3] {
     let plan = xtask(tiny, &["plan", "--event", event, "--json"]).expect(0).json();
@@ -62,7 +69,9 @@ fn services_are_published_by_kind_of_build() {
 
     ci(&tiny, "branch:dev").expect(0);
     nothing_is_left(&tiny);
+    let images = overlay(&tiny);
     for service in SERVICES {
+        assert!(images.contains(&format!("shop/{service}@sha256:")), "the candidate by its digest: {images}");
         let dev = digest(&tiny, service, "dev");
         assert!(dev.is_some() && dev == digest(&tiny, service, &format!("dev-{sha}")), "{service}");
         let cache = tiny.crane(&["manifest", &tiny.name(&format!("shop/{service}"), "cache")]).expect("a cache");
@@ -79,6 +88,7 @@ fn services_are_published_by_kind_of_build() {
     assert!(ran.stdout.contains("docker-compose.yml is up") && ran.stdout.contains("test_stack.py"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("service-api"), "{}", ran.stdout);
     assert!(tiny.proxy.log().iter().all(|request| !request.changes()), "{:?}", tiny.proxy.log());
+    assert!(overlay(&tiny).contains("shop/web:pr-12") && !overlay(&tiny).contains("shop/api"), "{}", overlay(&tiny));
     nothing_is_left(&tiny);
     tiny.git(&["checkout", "--quiet", "dev"]);
 
@@ -113,4 +123,23 @@ fn an_unhealthy_service_stops_everything() {
     assert!(is_there("candidate-") && !is_there("tested-") && !is_there("dev"), "{tags}");
     // Not by the next step either.
     xtask(&tiny, &["ci-build", "--mode", "push", "--event", "branch:dev"]).expect(4);
+}
+
+#[test]
+fn services_of_a_killed_run_are_swept_by_the_next() {
+    let tiny = services();
+    tiny.edit("docker/images.toml", "python3 tests/test_stack.py", "sleep 600");
+    xtask(&tiny, &["ci-build", "--mode", "test"]).expect(0);
+    let mut child = tiny.command(&["docker-test"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    // The line that says that the last command runs.
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line == "== stack: sleep 600"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let here = format!("docker ps --quiet --filter label=dev.slipway.checkout={}", tiny.path().display());
+    assert_eq!(tiny.engine(&here).expect(0).stdout.lines().count(), 3);
+    tiny.edit("docker/images.toml", "sleep 600", "python3 tests/test_stack.py");
+    let ran = xtask(&tiny, &["docker-test", "--check", "stack"]).expect(0);
+    assert!(!ran.stdout.contains("service-"), "checks alone: {}", ran.stdout);
+    nothing_is_left(&tiny);
 }
