@@ -68,18 +68,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     }
     sweep(context)?;
 
-    let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
-    let display = Display::new(cases.iter().flatten().map(|case| case.build.id.as_str()), github, context.runner.is_verbose());
-    let jobs = jobs(context.jobs, &engine);
-    // The tests of one image run one after another: they may share a log.
-    let runner = &context.runner;
-    let outcomes =
-        parallel::map(jobs, cases.iter().collect(), |cases| cases.iter().map(|case| test(runner, case, &display)).collect());
-    display.clear();
-    let outcomes: Vec<Vec<Outcome>> = outcomes.into_iter().collect::<Result<_>>()?;
-    write_junit(&cases, &outcomes)?;
-    let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
-    let checked = checks::run(runner, &checks, &place, &images)?;
+    let outcomes = tests(context, &cases, &engine)?;
+    let checked = checks::run(&context.runner, &checks, &place, &images)?;
     let json = serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "tests": outcomes, "checks": checked }))?;
     if args.check.is_empty() {
         // A check is of the working tree, which all builds are made of: where one fails, none is good to be published.
@@ -96,6 +86,21 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     print(context, &outcomes, &json);
     check::print(&checked, context.json);
     verdict(&plan, &outcomes, &checked)
+}
+
+/// Runs the tests, those of several images at once.
+fn tests(context: &Context, cases: &[Vec<Case<'_>>], engine: &Value) -> Result<Vec<Outcome>> {
+    let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+    let display = Display::new(cases.iter().flatten().map(|case| case.build.id.as_str()), github, context.runner.is_verbose());
+    let jobs = jobs(context.jobs, engine);
+    // The tests of one image run one after another: they may share a log.
+    let runner = &context.runner;
+    let outcomes =
+        parallel::map(jobs, cases.iter().collect(), |cases| cases.iter().map(|case| test(runner, case, &display)).collect());
+    display.clear();
+    let outcomes: Vec<Vec<Outcome>> = outcomes.into_iter().collect::<Result<_>>()?;
+    write_junit(cases, &outcomes)?;
+    Ok(outcomes.into_iter().flatten().collect())
 }
 
 /// The tests of a released version are those of its own source.

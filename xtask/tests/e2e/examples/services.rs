@@ -128,17 +128,17 @@ fn an_unhealthy_service_stops_everything() {
 #[test]
 fn services_of_a_killed_run_are_swept_by_the_next() {
     let tiny = services();
-    tiny.edit("docker/images.toml", "python3 tests/test_stack.py", "sleep 600");
+    tiny.edit("docker/images.toml", "python3 tests/test_stack.py", "sleep 60");
     xtask(&tiny, &["ci-build", "--mode", "test"]).expect(0);
     let mut child = tiny.command(&["docker-test"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     // The line that says that the last command runs.
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line == "== stack: sleep 600"));
+    assert!(lines.map_while(Result::ok).any(|line| line == "== stack: sleep 60"));
     child.kill().unwrap();
     child.wait().unwrap();
     let here = format!("docker ps --quiet --filter label=dev.slipway.checkout={}", tiny.path().display());
     assert_eq!(tiny.engine(&here).expect(0).stdout.lines().count(), 3);
-    tiny.edit("docker/images.toml", "sleep 600", "python3 tests/test_stack.py");
+    tiny.edit("docker/images.toml", "sleep 60", "python3 tests/test_stack.py");
     let ran = xtask(&tiny, &["docker-test", "--check", "stack"]).expect(0);
     assert!(!ran.stdout.contains("service-"), "checks alone: {}", ran.stdout);
     nothing_is_left(&tiny);
