@@ -15,6 +15,8 @@ pub struct Bases {
     pub digests: BTreeMap<String, Option<String>>,
     /// Those with ONBUILD steps, or of which that is not known.
     pub triggers: BTreeSet<String>,
+    /// Reference → the label of the files that it was made of.
+    pub made_of: BTreeMap<String, String>,
 }
 
 /// Asks for each reference as written in FROM. `mirror` answers for docker.io (the sandbox's registry).
@@ -35,12 +37,15 @@ pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>
         }
         let found = found?;
         let pinned = found.as_ref().map(|digest| format!("{}@{digest}", split(asked.split('@').next().unwrap_or(&asked)).0));
-        let triggers = pinned.is_some_and(|pinned| registry.has_triggers(&pinned) != Some(false));
-        Some((reference.clone(), found.map(|digest| digest.to_string()), triggers))
+        let says = pinned.map(|pinned| registry.peek_config(&pinned));
+        Some((reference.clone(), found.map(|digest| digest.to_string()), says))
     };
     let mut bases = Bases::default();
-    for (reference, digest, triggers) in parallel::map(AT_ONCE, references.iter().collect(), ask).into_iter().flatten() {
-        bases.triggers.extend(triggers.then(|| reference.clone()));
+    for (reference, digest, says) in parallel::map(AT_ONCE, references.iter().collect(), ask).into_iter().flatten() {
+        if says.as_ref().is_some_and(|says| says.as_ref().is_none_or(|says| says.has_triggers)) {
+            bases.triggers.insert(reference.clone());
+        }
+        bases.made_of.extend(says.flatten().map(|says| (reference.clone(), says.made_of)));
         bases.digests.insert(reference, digest);
     }
     bases

@@ -6,9 +6,10 @@ use anyhow::Result;
 use camino::Utf8Path;
 
 use crate::build::outcome::Outcome;
+use crate::container::check::IN_RECEIPTS;
 use crate::container::run::Outcome as TestOutcome;
 use crate::error::Fault;
-use crate::plan::{Action, Build, Plan};
+use crate::plan::{Action, Build, Plan, mark_on_published};
 use crate::receipt::{self, Receipt, Tested};
 use crate::registry::{Digest, Image, Registry, digests, each, put, split};
 
@@ -98,11 +99,11 @@ pub fn marked(plan: &Plan, registry: &dyn Registry, candidates: &Digests) -> Res
     Ok(both.filter(|(id, digest)| candidates.get(id) == Some(digest)).collect())
 }
 
-/// Moves the marks of everything that passed, and of what has no tests.
+/// Moves the marks of everything that passed, and of what has no tests. `candidates`: all of this run.
 ///
 /// # Errors
 /// The registry's; refused when a candidate is not any more what was tested.
-pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests) -> Result<()> {
+pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests, candidates: &Digests) -> Result<()> {
     let builds: Vec<(&Build, &Digest)> = pushed(plan).filter_map(|build| Some((build, passed.get(&build.id)?))).collect();
     each(&builds, |(build, digest)| {
         let (candidate, mark) =
@@ -113,7 +114,12 @@ pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests) -> Result<()
             let message = format!("{}: the candidate changed while it was tested: tested {digest}, now {now}", build.id);
             return Err(Fault::refused(message).hint("build and test it again").into());
         }
-        put(registry, split(candidate).0, digest, mark).map(drop)
+        put(registry, split(candidate).0, digest, mark)?;
+        let parent = |id: &str| candidates.get(id).map(ToString::to_string);
+        match mark_on_published(plan, build, parent) {
+            Some(mark) => put(registry, split(candidate).0, digest, &mark).map(drop),
+            None => Ok(()),
+        }
     })?;
     Ok(())
 }
@@ -158,11 +164,11 @@ pub fn receipts(
     Ok(())
 }
 
-/// Adds to the receipts which tests ran.
+/// Adds to the receipts which tests ran, and which `checks`: those are of every build.
 ///
 /// # Errors
 /// A receipt that cannot be read or written.
-pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], passed: &Digests) -> Result<()> {
+pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], checks: &[Tested], passed: &Digests) -> Result<()> {
     let mut receipts = receipt::read(repo, plan)?;
     for build in &plan.builds {
         let mine = outcomes.iter().filter(|outcome| outcome.id == build.id);
@@ -172,8 +178,9 @@ pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], passed:
         let tests: Vec<Tested> = mine.filter_map(tested).collect();
         let mut receipt = receipts.remove(&build.id).unwrap_or_else(|| Receipt::new(plan, build));
         receipt.digest = passed.get(&build.id).cloned().or(receipt.digest);
-        if receipt.digest.is_some() && (!tests.is_empty() || receipt.tests.is_empty()) {
-            receipt.tests = tests;
+        if receipt.digest.is_some() {
+            receipt.tests.retain(|test| tests.is_empty() && !test.name.starts_with(IN_RECEIPTS));
+            receipt.tests.extend(tests.into_iter().chain(checks.iter().cloned()));
             receipt.write(repo, build)?;
         }
     }
@@ -239,10 +246,10 @@ mod tests {
     fn a_candidate_that_was_overwritten_while_it_was_tested_gets_no_mark() {
         let memory = Memory::default();
         memory.set("r/a:candidate-k-1", &d(2));
-        let error = mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(1))])).unwrap_err();
+        let error = mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(1))]), &Digests::new()).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
         assert_eq!(memory.get("r/a:tested-k-t"), None);
-        mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(2))])).unwrap();
+        mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(2))]), &Digests::new()).unwrap();
         assert_eq!(memory.get("r/a:tested-k-t"), Some(d(2)));
     }
 }

@@ -270,7 +270,7 @@ impl Context {
         let rendered = template::render_all(root, config)?;
         let mut facts = facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)?;
         let draft = plan::plan(config, &recorded.event, &facts, only)?;
-        let open = draft.by_name();
+        let mut open = draft.by_name();
         let sandbox = self.engine.as_ref().filter(|engine| engine.sandbox);
         if pin && sandbox.is_some() {
             // Before their digests are asked for, which change with it.
@@ -278,6 +278,9 @@ impl Context {
                 &self.runner,
                 &draft.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect(),
             )?;
+        }
+        if !draft.skipped.is_empty() {
+            open.extend(plan::looks(config, &recorded.event, &facts));
         }
         if !pin || open.is_empty() {
             return Ok(draft);

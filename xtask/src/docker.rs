@@ -2,6 +2,8 @@
 //!
 //! The flags are those of the Docker CLI reference, <https://docs.docker.com/reference/cli/docker/>.
 
+pub mod compose;
+
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -93,7 +95,7 @@ pub fn save(image: &str, platform: &str, path: &Utf8Path) -> Cmd {
     cmd.args(["save", "--platform", platform, "--output", path.as_str(), image]).timeout(COPY)
 }
 
-/// A container that is about to run a test.
+/// A container that is about to run a test or a check.
 #[derive(Clone, Debug, Default)]
 pub struct Container {
     pub name: String,
@@ -104,6 +106,8 @@ pub struct Container {
     pub checkout: String,
     /// (absolute path here, path inside), always read-only.
     pub mounts: Vec<(String, String)>,
+    /// The same for a folder that the container may write to.
+    pub workspace: Option<(String, String)>,
     pub env: Vec<(String, String)>,
     pub workdir: Option<String>,
     pub gpus: bool,
@@ -134,6 +138,10 @@ fn container_args(mut cmd: Cmd, container: &Container) -> Cmd {
         let fields = [csv("type=bind"), csv(&format!("source={source}")), csv(&format!("target={target}")), csv("readonly")];
         cmd = cmd.arg("--mount").arg(fields.join(","));
     }
+    if let Some((source, target)) = &container.workspace {
+        let fields = [csv("type=bind"), csv(&format!("source={source}")), csv(&format!("target={target}"))];
+        cmd = cmd.arg("--mount").arg(fields.join(","));
+    }
     for (name, value) in &container.env {
         cmd = cmd.arg("--env").arg(format!("{name}={value}"));
     }
@@ -150,6 +158,11 @@ fn container_args(mut cmd: Cmd, container: &Container) -> Cmd {
         Some((program, args)) => cmd.args(["--entrypoint", program, &container.image]).args(args),
         None => cmd.arg(&container.image),
     }
+}
+
+/// Runs a further program in a container that is up, in its working directory.
+pub fn exec(container: &str, argv: &[String], why: &str) -> Cmd {
+    Cmd::change("docker", why).args(["exec", container]).args(argv)
 }
 
 /// State, health and published ports of a container, as JSON.
@@ -245,6 +258,12 @@ mod tests {
             ..container()
         };
         let served = Container { port: Some(8000), ..container() };
+        let checked = Container {
+            workspace: Some(("/repo".into(), "/workspace".into())),
+            workdir: Some("/workspace".into()),
+            argv: vec!["sleep".into(), "300".into()],
+            ..container()
+        };
         let lines = [
             bake("{}", "/repo".into(), None, "/tmp/m.json".into(), "build a").to_string(),
             bake("{}", "/repo".into(), Some("farm"), "/tmp/m.json".into(), "build a").to_string(),
@@ -253,6 +272,8 @@ mod tests {
             save("acme/a:local", "linux/arm64", "/tmp/a.tar".into()).to_string(),
             run(&tested, "test a").to_string(),
             start(&served, "test a").to_string(),
+            start(&checked, "check a").to_string(),
+            exec("slipway-test-a-1", &["pytest".into(), "-q".into()], "check a").to_string(),
             remove_containers(&["slipway-test-a-1".into()]).to_string(),
             containers_of("/repo").to_string(),
         ];
@@ -264,6 +285,8 @@ mod tests {
             "docker save --platform linux/arm64 --output /tmp/a.tar acme/a:local",
             r#"docker run --init --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
             "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --publish 127.0.0.1::8000 acme/a:local",
+            "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo,target=/workspace' --workdir /workspace --entrypoint sleep acme/a:local 300",
+            "docker exec slipway-test-a-1 pytest -q",
             "docker rm --force --volumes slipway-test-a-1",
             "docker ps --all --quiet --filter 'label=dev.slipway.checkout=/repo'",
         ];

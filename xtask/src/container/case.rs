@@ -141,6 +141,7 @@ fn container(test: &Test, repo: &Utf8Path, image: &str, name: String, gpus: bool
         workdir: test.workdir.clone(),
         gpus,
         argv: Vec::new(),
+        workspace: None,
         port: match test.kind {
             TestKind::Http { port, .. } => Some(port),
             TestKind::Run(_) | TestKind::Healthy => None,

@@ -1,23 +1,18 @@
 //! Runs one test in its container, which is gone afterwards however the test ended.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::case::Case;
+use super::log::Log;
 use super::{junit, probe};
 use crate::build::health;
 use crate::cmd::Cmd;
 use crate::config::TestKind;
 use crate::docker;
 use crate::exec::{Exit, Runner};
-
-/// How much of a log is shown when a test fails.
-const TAIL: usize = 40;
 
 /// What became of a test; written to target/slipway/tests.json and printed by `--json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,7 +56,8 @@ impl Outcome {
 /// The engine does not answer, the log cannot be written, or we were interrupted. A failing test is an outcome.
 pub fn run(runner: &Runner, case: &Case<'_>) -> Result<Outcome> {
     let started = Instant::now();
-    let log = &mut Log::create(case)?;
+    let log = &mut Log::create(&case.log, case.append)?;
+    log.mark = case.mark();
     let container = Removed { runner, name: &case.container.name };
     let result = match &case.test.kind {
         TestKind::Run(_) => command(runner, case, log),
@@ -80,7 +76,7 @@ pub fn run(runner: &Runner, case: &Case<'_>) -> Result<Outcome> {
         deps_seconds: log.marked.map(|at| round(at.as_secs_f64())),
         log: case.log.strip_prefix(&case.container.checkout).unwrap_or(&case.log).to_string(),
         reason: if let Verdict::Failed(reason) = reason { Some(reason) } else { None },
-        tail: if failed { log.tail.iter().cloned().collect() } else { Vec::new() },
+        tail: if failed { log.tail() } else { Vec::new() },
     })
 }
 
@@ -98,18 +94,7 @@ enum Verdict {
 /// A test that is a command: its exit code decides.
 fn command(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
     let cmd = docker::run(&case.container, &format!("test {}", case.build.id));
-    let started = Instant::now();
-    // `docker run` passes signals on, and what is process 1 in a container ignores them unless it says otherwise.
-    // So the container is ended, and with it `docker run`.
-    let ended = || {
-        let late = started.elapsed() > case.test.timeout;
-        if late || runner.is_interrupted() {
-            remove(runner, &case.container.name);
-        }
-        late
-    };
-    let exit = runner.stream_until(&cmd, |line| log.line(line), ended)?;
-    log.done()?;
+    let exit = attached(runner, &cmd, &case.container.name, case.test.timeout, log)?;
     if exit.code == Some(DOCKERS_OWN) {
         // An engine that went away is no failed test.
         health::engine(runner)?;
@@ -121,6 +106,23 @@ fn command(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
     } else {
         Verdict::Failed(reason(case, &cmd, &exit, log.marked.is_some()))
     })
+}
+
+/// Runs a command that is attached to a container, which is removed when the time is up or we are interrupted.
+pub fn attached(runner: &Runner, cmd: &Cmd, name: &str, limit: Duration, log: &mut Log) -> Result<Exit> {
+    let started = Instant::now();
+    // `docker run` passes signals on, and what is process 1 in a container ignores them unless it says otherwise.
+    // So the container is ended, and with it `docker run`.
+    let ended = || {
+        let late = started.elapsed() > limit;
+        if late || runner.is_interrupted() {
+            remove(runner, name);
+        }
+        late
+    };
+    let exit = runner.stream_until(cmd, |line| log.line(line), ended)?;
+    log.done()?;
+    Ok(exit)
 }
 
 /// The exit code of `docker run` when docker itself failed.
@@ -168,9 +170,9 @@ fn service(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
 }
 
 /// Removes the container when it goes out of scope: after success, failure, time-out and Ctrl-C alike.
-struct Removed<'a> {
-    runner: &'a Runner,
-    name: &'a str,
+pub struct Removed<'a> {
+    pub runner: &'a Runner,
+    pub name: &'a str,
 }
 
 impl Drop for Removed<'_> {
@@ -182,46 +184,6 @@ impl Drop for Removed<'_> {
 fn remove(runner: &Runner, name: &str) {
     // Nothing to be done when it fails: the next run of this checkout looks for what is left.
     let _left = runner.output(&docker::remove_containers(&[name.to_owned()]));
-}
-
-/// The log file, and the end of it.
-struct Log {
-    file: File,
-    /// The first error of writing; told at the end, because a line handler cannot fail.
-    error: Option<std::io::Error>,
-    tail: VecDeque<String>,
-    mark: String,
-    started: Instant,
-    /// When the dependencies were installed.
-    marked: Option<Duration>,
-}
-
-impl Log {
-    fn create(case: &Case<'_>) -> Result<Log> {
-        let open = || -> std::io::Result<File> {
-            std::fs::create_dir_all(case.log.parent().unwrap_or(&case.log))?;
-            File::options().create(true).write(true).append(case.append).truncate(!case.append).open(&case.log)
-        };
-        let file = open().with_context(|| format!("cannot write the log {}", case.log))?;
-        Ok(Log { file, error: None, tail: VecDeque::new(), mark: case.mark(), started: Instant::now(), marked: None })
-    }
-
-    fn line(&mut self, line: &str) {
-        if line == self.mark {
-            self.marked = Some(self.started.elapsed());
-        }
-        if let Err(error) = writeln!(self.file, "{line}") {
-            self.error.get_or_insert(error);
-        }
-        self.tail.push_back(line.to_owned());
-        if self.tail.len() > TAIL {
-            self.tail.pop_front();
-        }
-    }
-
-    fn done(&mut self) -> Result<()> {
-        self.error.take().map_or(Ok(()), |error| Err(error).context("cannot write the test's log"))
-    }
 }
 
 #[cfg(test)]

@@ -72,6 +72,9 @@ pub struct Facts {
     /// Those of them whose ONBUILD steps may take anything.
     #[serde(skip_serializing_if = "std::collections::BTreeSet::is_empty")]
     pub triggers: std::collections::BTreeSet<String>,
+    /// Reference → the label of the files it was made of, "" where it has none; of images that can be read alone.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub made_of: BTreeMap<String, String>,
     /// By path: hash of what tests mount.
     pub mounted: BTreeMap<Utf8PathBuf, String>,
 }
@@ -223,7 +226,7 @@ pub fn checkout(runner: &Runner, repo: &Utf8Path) -> (Option<String>, bool) {
 
 /// Adds what registries say of the bases. A base with ONBUILD steps makes the whole context count.
 pub fn add_bases(runner: &Runner, repo: &Utf8Path, config: &Config, facts: &mut Facts, bases: Bases) {
-    (facts.bases, facts.triggers) = (bases.digests, bases.triggers);
+    (facts.bases, facts.triggers, facts.made_of) = (bases.digests, bases.triggers, bases.made_of);
     if !facts.triggers.is_empty() {
         content::add(repo, config, facts, &|| runner.is_interrupted());
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::Plan;
 use super::parents::{self, Resolved};
 use super::planner::Input;
 use crate::config::{Build, Test};
@@ -90,14 +91,32 @@ pub fn key(inputs: &[(String, String)]) -> String {
     crate::facts::hex(&Sha256::digest(serde_json::to_vec(inputs).unwrap_or_default()))
 }
 
-/// The key of a build together with everything its tests consist of. Lower-case hex, 64 characters.
-pub fn test_key(input: &Input<'_>, build: &Build, key: &str) -> String {
+/// Everything that the tests of a build consist of. Lower-case hex, 64 characters.
+pub fn test_key(input: &Input<'_>, build: &Build) -> String {
     let test = |test: &Test| {
         let mounts = test.mounts.iter().map(|(path, inside)| (inside, input.facts.mounted.get(path))).collect::<Vec<_>>();
         json!({ "kind": test.kind, "mounts": mounts, "deps": test.deps, "env": test.env, "workdir": test.workdir })
     };
-    let named = json!({ "key": key, "tests": build.tests.iter().map(test).collect::<Vec<_>>() });
+    let named = json!({ "tests": build.tests.iter().map(test).collect::<Vec<_>>() });
     crate::facts::hex(&Sha256::digest(named.to_string()))
+}
+
+/// The mark that the same image has where its parents are published images and not builds of the same run: once they
+/// are published, that is what the next run plans. `digest`: of a build of this run, by its id.
+pub fn mark_on_published(plan: &Plan, build: &super::Build, digest: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut inputs = build.inputs.clone();
+    let mut changed = false;
+    for parent in &plan.builds {
+        let Some((_, value)) = inputs.iter_mut().find(|(name, value)| name.starts_with("parent:") && *value == parent.key) else {
+            continue;
+        };
+        *value = format!("{}@{}", parent.repository, digest(&parent.id)?);
+        changed = true;
+    }
+    let mark = build.test.mark.as_deref().filter(|_| changed)?;
+    let (repository, tag) = mark.rsplit_once(':')?;
+    let tests = tag.rsplit('-').next()?;
+    Some(format!("{repository}:tested-{}-{tests}", &key(&inputs)[..12]))
 }
 
 #[cfg(test)]
@@ -122,6 +141,25 @@ mod tests {
 
     fn keys(builds: &[Build]) -> Vec<&str> {
         builds.iter().map(|build| build.key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_child_is_known_again_on_its_parent_once_that_is_published() {
+        let (root, config) = load("examples/hierarchy");
+        let event: Event = parse::event("branch:main").unwrap();
+        let mut facts = facts(&root, &config, None);
+        let first = plan(&config, &event, &facts, &[]).unwrap();
+        let digest = format!("sha256:{}", "1".repeat(64));
+        let marks: Vec<_> =
+            first.builds.iter().map(|build| super::mark_on_published(&first, build, |_| Some(digest.clone()))).collect();
+        assert_eq!(marks[0], None, "base has no parent");
+
+        facts.changed = crate::facts::Changed::Files(vec!["README.md".into()]);
+        facts.bases.insert("ghcr.io/slipway/bot-base:latest".into(), Some(digest));
+        let next = plan(&config, &event, &facts, &[]).unwrap();
+        assert_eq!(next.builds.iter().map(|build| build.id.as_str()).collect::<Vec<_>>(), ["prod"]);
+        assert!(next.builds[0].test.mark.is_some() && next.builds[0].test.mark == marks[2]);
+        assert_ne!(next.builds[0].test.mark, first.builds[2].test.mark);
     }
 
     #[test]

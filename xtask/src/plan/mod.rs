@@ -11,6 +11,7 @@ mod parents;
 mod planner;
 #[cfg(test)]
 mod properties;
+mod published;
 pub mod render;
 mod reuse;
 mod select;
@@ -18,9 +19,10 @@ mod tags;
 mod touched;
 mod trust;
 
-pub use key::BY_NAME;
+pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
 pub use planner::plan;
+pub use published::looks;
 pub use reuse::reuse;
 pub use select::shorten;
 pub use touched::{Touch, touched};
@@ -65,11 +67,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Images that builds start from and whose digest the plan does not know.
+    /// Images that builds start from or checks run in, and whose digest the plan does not know.
     pub fn by_name(&self) -> std::collections::BTreeSet<String> {
         let bases = self.builds.iter().flat_map(|build| &build.inputs);
         let bases = bases.filter(|(_, value)| value == key::BY_NAME).filter_map(|(name, _)| name.strip_prefix("base:"));
         let parents = self.builds.iter().flat_map(|build| &build.parents).map(|(_, is)| is.as_str());
+        let parents = parents.chain(self.checks.iter().filter_map(|check| check.r#in.as_deref()));
         bases.chain(parents.filter(|is| !is.starts_with("build:") && !is.contains('@'))).map(str::to_owned).collect()
     }
 
@@ -183,7 +186,7 @@ pub struct Skipped {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub name: String,
-    /// `build:ID` or a reference; null: on this machine.
+    /// `build:ID`, `REPO@sha256:…`, or `REPO:TAG` while its digest is not known; null: not in an image.
     pub r#in: Option<String>,
     pub run: Vec<String>,
     pub compose: Option<String>,
@@ -200,6 +203,18 @@ pub struct Scan {
     pub fail_on: Severity,
     /// File with the findings that are left out, relative to the repository; null: `.trivyignore`, where there is one.
     pub ignore: Option<String>,
+}
+
+impl Check {
+    /// Whether it runs on this machine, before anything is built.
+    pub fn is_static(&self) -> bool {
+        self.r#in.is_none() && self.compose.is_none()
+    }
+
+    /// Id of the build in whose image it runs.
+    pub fn build(&self) -> Option<&str> {
+        self.r#in.as_deref()?.strip_prefix("build:")
+    }
 }
 
 /// Plans for the tests of other modules.

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::{Plan, Skipped, select::shorten};
+use super::select::{NARROWED, shorten};
+use super::{Plan, Skipped, checks};
 use crate::config::Config;
 use crate::config::condition::{Condition, Subject, selects};
 use crate::error::Fault;
@@ -31,6 +32,8 @@ pub fn narrow(mut plan: Plan, only: &[Condition], config: &Config) -> Result<Pla
     let (kept, left) = plan.builds.into_iter().partition(|build| keep.contains(&build.id));
     plan.builds = kept;
     let left: Vec<super::Build> = left;
-    plan.skipped.extend(left.into_iter().map(|build| Skipped { id: build.id, reasons: vec!["--only leaves it out".into()] }));
+    let repositories: Vec<&str> = left.iter().map(|build| build.repository.as_str()).collect();
+    plan.checks.retain(|check| checks::stays(check, &plan.builds, &repositories));
+    plan.skipped.extend(left.into_iter().map(|build| Skipped { id: build.id, reasons: vec![NARROWED.into()] }));
     Ok(plan)
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
 
-use super::{Action, Build, How, Plan, PushStage, Scan, Skipped, TestStage, cache, checks, key, labels, parents, select, tags};
+use super::{
+    Action, Build, How, Plan, PushStage, Scan, Skipped, TestStage, cache, checks, key, labels, parents, published, select, tags,
+};
 use crate::config::{self, Config, FreshWhen, Gate, condition::Condition};
 use crate::deps;
 use crate::error::Fault;
@@ -57,6 +59,8 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     warnings.extend(not_yet(config, publishes));
     warnings.sort();
     warnings.dedup();
+    let is_left = |build: &&config::Build| selection.skipped.iter().any(|(id, why)| *id == build.id && why == select::NARROWED);
+    let left: Vec<&str> = config.builds.iter().filter(is_left).map(|build| build.repository.as_str()).collect();
     Ok(Plan {
         schema: 1,
         commit: facts.commit.clone(),
@@ -68,7 +72,7 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         publishes,
         held_back,
         has_work: !builds.is_empty(),
-        checks: checks::checks(&input, &builds)?,
+        checks: checks::checks(&input, &builds, (!only.is_empty()).then_some(&left))?,
         scan: config.scan.as_ref().map(|scan| Scan { fail_on: scan.fail_on, ignore: scan.ignore.clone() }),
         builds,
         skipped: selection.skipped.into_iter().map(|(id, reason)| Skipped { id, reasons: vec![reason] }).collect(),
@@ -79,11 +83,6 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
 /// What the file asks for and this program cannot do yet, said whenever it would have to.
 fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
     let asked = [
-        (
-            config.checks.values().any(|check| check.r#in.is_some() || check.compose.is_some()),
-            "[check.*] with in or compose",
-            "these checks do not run",
-        ),
         (!config.builders.is_empty(), "[builders]", "its nodes are not used, everything is built on one builder"),
         (publishes && config.retention.is_some(), "[retention]", "nothing is cleaned up"),
         (publishes && config.release.sign, "release.sign", "nothing is signed"),
@@ -183,7 +182,7 @@ fn build(
     keys.insert(build.id.clone(), key.clone());
     let candidates = with_registry(input.config, &build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
-    let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build, &key)[..12]));
+    let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build)[..12]));
     if tags.is_empty() && publishing_event(input) && build.publish {
         warnings.push(format!("{}: `tags = []`: built and tested, not published", build.id));
     }
@@ -203,7 +202,7 @@ fn build(
         context: build.context.to_string(),
         target: build.target.clone(),
         args,
-        labels: labels::labels(input, build, &key)?,
+        labels: labels::labels(input, build, &key, published::files(input, build, policy))?,
         secrets: build.secrets.iter().map(|(id, secret)| (id.clone(), secret.clone())).collect(),
         timeout: build.timeout.as_secs(),
         action: Action::Build,
@@ -220,7 +219,7 @@ fn build(
     })
 }
 
-fn platforms(input: &Input<'_>, build: &config::Build, policy: &config::Policy) -> Vec<String> {
+pub(super) fn platforms(input: &Input<'_>, build: &config::Build, policy: &config::Policy) -> Vec<String> {
     let all = policy.platforms.as_ref().unwrap_or(&build.platforms);
     let own = &input.facts.host_platform;
     if *input.event == Event::Local && policy.platforms.is_none() && all.contains(own) { vec![own.clone()] } else { all.clone() }

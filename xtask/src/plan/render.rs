@@ -54,6 +54,18 @@ pub fn text(plan: &Plan) -> String {
     for skipped in &plan.skipped {
         line(format!("  {}: {}", skipped.id, skipped.reasons.join("; ")));
     }
+    if !plan.checks.is_empty() {
+        line("\nchecks".into());
+    }
+    for check in &plan.checks {
+        let place = match (&check.r#in, &check.compose) {
+            (Some(image), _) => format!("in {image}"),
+            (None, Some(file)) => format!("with what {file} composes"),
+            (None, None) => "on this machine".into(),
+        };
+        let may_fail = if check.may_fail { " (may fail)" } else { "" };
+        line(format!("  {} {place}{may_fail}: {}", check.name, check.run.join("; ")).trim_end_matches([' ', ':']).to_owned());
+    }
     let published = plan.builds.iter().filter(|build| build.push.how != How::None).count();
     let scan = plan.scan.as_ref().filter(|_| !plan.builds.is_empty());
     line(format!(

@@ -26,6 +26,9 @@ pub struct Selection<'a> {
     pub skipped: Vec<(String, String)>,
 }
 
+/// Why a build is skipped that the event would take.
+pub const NARROWED: &str = "--only leaves it out";
+
 /// Files whose change may change every image: the tool, its toolchain, the pipeline.
 const EVERYTHING: [&str; 7] =
     ["xtask/**", "Cargo.toml", "Cargo.lock", ".cargo/**", "rust-toolchain*", ".github/workflows/**", ".github/actions/**"];
@@ -86,7 +89,7 @@ fn name_of(event: &EventKey) -> String {
 }
 
 /// The policy that an event has for a build, or why it has none.
-fn policy_of<'a>(event: &Event, build: &'a Build) -> Result<&'a Policy, String> {
+pub fn policy_of<'a>(event: &Event, build: &'a Build) -> Result<&'a Policy, String> {
     let find = |key: EventKey| {
         let found = build.on.iter().find(|policy| policy.event == key);
         found.ok_or_else(|| format!("{} is not for this image", name_of(&key)))
@@ -142,7 +145,7 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
         None if policy.paths.is_some() || policy.paths_ignore.is_some() => {
             Err(format!("no changed file is in the paths of {}", name_of(&policy.event)))
         }
-        None => Err("nothing that it is made of changed".into()),
+        None => super::published::behind(input, build, policy).ok_or_else(|| "nothing that it is made of changed".into()),
     }
 }
 
@@ -204,7 +207,7 @@ fn narrow<'a>(
     taken.retain(|id, _| {
         let kept = keep.iter().any(|build| build.id == *id);
         if !kept {
-            skipped.insert(id, "--only leaves it out".into());
+            skipped.insert(id, NARROWED.into());
         }
         kept
     });

@@ -23,8 +23,7 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         let logs = build.tests.iter().map(|test| test.log.as_str());
         let mounts = build.tests.iter().flat_map(|test| &test.mounts).map(|(path, _)| path.as_str());
         for path in [build.dockerfile.as_str(), &build.context].into_iter().chain(logs).chain(mounts) {
-            let inside = |part| matches!(part, Utf8Component::Normal(_) | Utf8Component::CurDir);
-            if path.is_empty() || !Utf8Path::new(path).components().all(inside) {
+            if !is_inside(path) {
                 return fault("a path", path);
             }
         }
@@ -36,7 +35,22 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             return fault("a parent", is);
         }
     }
+    for check in &plan.checks {
+        let fault =
+            |what: &str, text: &str| Err(format!("{what} of check {} is \"{}\"", check.name.escape_debug(), text.escape_debug()));
+        if let Some(path) = check.compose.as_ref().filter(|path| !is_inside(path)) {
+            return fault("the path", path);
+        }
+        if let Some(id) = check.build().filter(|id| !plan.builds.iter().any(|build| build.id == *id)) {
+            return fault("the build", id);
+        }
+    }
     Ok(())
+}
+
+fn is_inside(path: &str) -> bool {
+    let inside = |part| matches!(part, Utf8Component::Normal(_) | Utf8Component::CurDir);
+    !path.is_empty() && Utf8Path::new(path).components().all(inside)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::cmd::{Cmd, Effect};
 use crate::docker;
 use crate::error::Fault;
 use crate::exec::Runner;
+use crate::plan::labels::FILES;
 
 /// Waits between attempts. crane itself tries a 5xx three times before it gives up.
 const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)];
@@ -20,6 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a registry may take to name a digest that we can do without.
 const PEEK: Duration = Duration::from_secs(10);
+
+/// What the configuration of an image says.
+pub struct Peeked {
+    /// It has ONBUILD steps.
+    pub has_triggers: bool,
+    /// The label of the files that it was made of; "": none.
+    pub made_of: String,
+}
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -107,8 +116,8 @@ impl Live {
         (!exit.timed_out && said(&exit.stderr) == Said::Absent).then_some(None)
     }
 
-    /// Whether an image has ONBUILD steps, asked once and not for long: `None` if that is not known.
-    pub fn has_triggers(&self, reference: &str) -> Option<bool> {
+    /// What the configuration of an image says, asked once and not for long: `None` if that is not known.
+    pub fn peek_config(&self, reference: &str) -> Option<Peeked> {
         let cmd = if self.has_crane {
             crane::config(Effect::Probe, reference)
         } else {
@@ -122,7 +131,9 @@ impl Live {
             Some(_) => one.to_vec(),
             None => said.as_object()?.values().collect(),
         };
-        Some(configs.iter().any(|config| config["config"]["OnBuild"].as_array().is_some_and(|steps| !steps.is_empty())))
+        let steps = |config: &&Value| config["config"]["OnBuild"].as_array().is_some_and(|steps| !steps.is_empty());
+        let files = configs.first().and_then(|config| config["config"]["Labels"][FILES].as_str()).unwrap_or_default();
+        Some(Peeked { has_triggers: configs.iter().any(steps), made_of: files.to_owned() })
     }
 
     fn digest_of(&self, effect: Effect, reference: &str) -> Cmd {

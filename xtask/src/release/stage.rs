@@ -10,7 +10,8 @@ use crate::forward::Ours;
 use crate::history;
 use crate::journal::{self, Journal};
 use crate::plan::Plan;
-use crate::registry::{Digest, Live, Registry as _, each};
+use crate::publish::is_of_the_commit;
+use crate::registry::{Digest, Live, Registry as _, digests, each};
 use crate::report;
 use crate::version::Version;
 
@@ -70,6 +71,11 @@ pub fn release(work: &Work<'_>, follows: Follows<'_>) -> Result<Vec<Report>> {
 pub fn is_released(runner: &Runner, repo: &Utf8Path, plan: &Plan) -> Result<bool> {
     let registry = Live::new(runner);
     let (moves, marks) = targets(plan, &registry)?;
+    // A tag made of the commit is left as it is where it exists; an image that was built before may not have it yet.
+    let of_the_commit = plan.builds.iter().flat_map(|build| &build.push.tags).filter(|tag| is_of_the_commit(plan, tag));
+    if digests(&registry, &of_the_commit.cloned().collect::<Vec<_>>())?.contains(&None) {
+        return Ok(false);
+    }
     let work = Work { moves, marks, ..Work::new(runner, repo, plan, "") };
     is_done(&work, &registry)
 }

@@ -43,7 +43,7 @@ fn pipeline(context: &Context) -> Result<()> {
     if plan.scan.is_some() {
         step("scan", || scan::step(context))?;
     }
-    step("docker-test", || docker_test::run(context, &docker_test::Args { deps: None }))?;
+    step("docker-test", || docker_test::run(context, &docker_test::Args::default()))?;
     if !is_due(&plan)? {
         return Ok(());
     }

@@ -1,6 +1,6 @@
-//! `docker-test`: run each image's tests inside that image.
+//! `docker-test`: run each image's tests inside that image, then the checks that need images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::build::{self, health, lock, store};
 use crate::candidate::Digests;
 use crate::container::case::{self, Case, Machine};
-use crate::container::junit;
 use crate::container::run::{self, Outcome};
+use crate::container::{check, checks, images, junit};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::exec::Runner;
@@ -18,21 +18,26 @@ use crate::parallel;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
 use crate::progress::state::Steps;
+use crate::receipt::Tested;
 use crate::registry::Live;
 use crate::{candidate, docker, facts, report};
 
 /// What a test is reckoned to need; as many run at once as the engine's memory allows.
 const MEMORY: u64 = 1 << 30;
 
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub struct Args {
     /// The set of dependencies to install first, where a test has it; default: ci.
     #[arg(long, value_name = "NAME")]
     pub deps: Option<String>,
+    /// Only this check of images.toml, and no tests; repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub check: Vec<String>,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let plan = context.plan()?;
+    let chosen = checks::chosen(&plan, &args.check)?;
     let folder = context.repo.join(build::FOLDER);
     let _lock = lock::take(&folder)?;
     let engine = health::engine(&context.runner)?;
@@ -43,39 +48,65 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let registry = Live::new(&context.runner);
     let candidates = candidate::candidates(&plan, &registry)?;
     let before = candidate::marked(&plan, &registry, &candidates)?;
-    if !before.is_empty() {
+    if !before.is_empty() && args.check.is_empty() {
         report::note(&format!("{} of {} builds passed the same tests before", before.len(), plan.builds.len()));
     }
-    cases.retain(|cases| cases.first().is_some_and(|case| !before.contains_key(&case.build.id)));
-    by_digest(context, &plan, &mut cases, &candidates)?;
-    mount_from(context.root(&plan)?, &context.repo, &mut cases);
-    for build in plan.builds.iter().filter(|build| build.tests.is_empty()) {
+    let due = |id: &String| args.check.is_empty() && !before.contains_key(id);
+    cases.retain(|cases| cases.first().is_some_and(|case| due(&case.build.id)));
+    let place = checks::Place { root: context.root(&plan)?, checkout: &context.repo };
+    let repositories: Vec<&str> = context.config()?.builds.iter().map(|build| build.repository.as_str()).collect();
+    let checks = checks::prepare(&context.runner, &plan, &chosen, &place, &repositories)?;
+    let mut wanted: BTreeSet<&str> = cases.iter().flatten().map(|case| case.build.id.as_str()).collect();
+    wanted.extend(checks::builds(&checks));
+    let images = images::find(&context.runner, context.jobs, &plan, &wanted, &candidates)?;
+    for case in cases.iter_mut().flatten() {
+        if let Some(image) = images.get(&case.build.id) {
+            case.container.image.clone_from(image);
+        }
+    }
+    mount_from(place.root, &context.repo, &mut cases);
+    for build in plan.builds.iter().filter(|build| build.tests.is_empty() && args.check.is_empty()) {
         report::note(&format!("{}: no tests", build.id));
     }
     say_what_is_untested(&plan, &machine);
-    images_are_here(context, &cases)?;
     sweep(context)?;
 
+    let outcomes = tests(context, &cases, &engine)?;
+    let checked = checks::run(&context.runner, &checks, &place, &images)?;
+    let json = serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "tests": outcomes, "checks": checked }))?;
+    if args.check.is_empty() {
+        // A check is of the working tree, which all builds are made of: where one fails, none is good to be published.
+        let passed = if check::failed(&checked).is_empty() {
+            passed(&plan, &machine, &outcomes, &candidates, &before)
+        } else {
+            Digests::new()
+        };
+        let ran = outcomes.iter().map(|outcome| outcome.passed).chain(checked.iter().map(|outcome| outcome.passed));
+        if ran.flatten().next().is_some() {
+            store::write(&folder, "tests.json", &json)?;
+            let checks: Vec<Tested> = checked.iter().filter_map(check::Outcome::tested).collect();
+            candidate::add_tests(&context.repo, &plan, &outcomes, &checks, &passed)?;
+        }
+        candidate::mark(&plan, &registry, &passed, &candidates)?;
+    }
+    print(context, &outcomes, &json);
+    check::print(&checked, context.json);
+    verdict(&plan, &outcomes, &checked)
+}
+
+/// Runs the tests, those of several images at once.
+fn tests(context: &Context, cases: &[Vec<Case<'_>>], engine: &Value) -> Result<Vec<Outcome>> {
     let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let display = Display::new(cases.iter().flatten().map(|case| case.build.id.as_str()), github, context.runner.is_verbose());
-    let jobs = jobs(context.jobs, &engine);
+    let jobs = jobs(context.jobs, engine);
     // The tests of one image run one after another: they may share a log.
     let runner = &context.runner;
     let outcomes =
         parallel::map(jobs, cases.iter().collect(), |cases| cases.iter().map(|case| test(runner, case, &display)).collect());
     display.clear();
     let outcomes: Vec<Vec<Outcome>> = outcomes.into_iter().collect::<Result<_>>()?;
-    write_junit(&cases, &outcomes)?;
-    let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
-    let json = serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "tests": outcomes }))?;
-    if outcomes.iter().any(|outcome| outcome.passed.is_some()) {
-        store::write(&folder, "tests.json", &json)?;
-        let passed = passed(&plan, &machine, &outcomes, &candidates, &before);
-        candidate::add_tests(&context.repo, &plan, &outcomes, &passed)?;
-    }
-    candidate::mark(&plan, &registry, &passed(&plan, &machine, &outcomes, &candidates, &before))?;
-    print(context, &outcomes, &json);
-    verdict(&plan, &outcomes)
+    write_junit(cases, &outcomes)?;
+    Ok(outcomes.into_iter().flatten().collect())
 }
 
 /// What is published untested is at least said.
@@ -86,30 +117,6 @@ fn say_what_is_untested(plan: &Plan, machine: &Machine<'_>) {
             report::note(&format!("warning: {}: {} is not tested: it does not run on this machine", build.id, other.join(", ")));
         }
     }
-}
-
-/// Candidates are tested by the digest that will be published; one that was built elsewhere is fetched.
-fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candidates: &Digests) -> Result<()> {
-    let runner = &context.runner;
-    let mut images = Vec::new();
-    for cases in cases.iter_mut() {
-        let Some(build) = cases.first().map(|case| case.build).filter(|build| build.pushes_candidate()) else { continue };
-        let Some(digest) = candidates.get(&build.id) else {
-            let candidate = build.test.candidate.as_deref().unwrap_or_default();
-            let fault = Fault::not_ready(format!("cannot test what is not built: {candidate} is not in the registry"));
-            return Err(fault.hint(format!("run `cargo xtask ci-build --mode test --event {}`", plan.event.flag())).into());
-        };
-        let image = candidate::by_digest(build, digest);
-        cases.iter_mut().for_each(|case| case.container.image.clone_from(&image));
-        images.push(image);
-    }
-    // One question for all; which ones are missing matters only when some are.
-    if images.is_empty() || runner.output(&docker::inspect_images(&images))?.ok() {
-        return Ok(());
-    }
-    let here = |image: &String| runner.output(&docker::inspect_images(std::slice::from_ref(image))).is_ok_and(|exit| exit.ok());
-    let pulls = images.iter().filter(|image| !here(image)).map(|image| docker::pull(image)).collect();
-    parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().try_for_each(|done| done.map(drop))
 }
 
 /// The tests of a released version are those of its own source.
@@ -142,29 +149,6 @@ fn test(runner: &Runner, case: &Case<'_>, display: &Display) -> Result<Outcome> 
         display.finished(&case.build.id, &format!("{} in {:.1} s: {}", word(&outcome), outcome.seconds, outcome.test), &log);
     }
     Ok(outcome)
-}
-
-/// All images that are missing, at once, with the command that builds them.
-fn images_are_here(context: &Context, cases: &[Vec<Case<'_>>]) -> Result<()> {
-    let first = cases.iter().filter_map(|cases| cases.first());
-    let first = first.filter(|case| !case.build.pushes_candidate());
-    let wanted: Vec<(&str, String)> = first.map(|case| (case.build.id.as_str(), case.container.image.clone())).collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<String> = wanted.iter().map(|(_, name)| name.clone()).collect();
-    let here = docker::images(&context.runner.output(&docker::inspect_images(&names))?.stdout);
-    let missing = |(_, name): &&(&str, String)| !here.iter().any(|image| image.is_called(name));
-    let missing: Vec<&(&str, String)> = wanted.iter().filter(missing).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<&str> = missing.iter().map(|(_, name)| name.as_str()).collect();
-    // A few are named; for many the whole is as quick, because the others come from cache.
-    let only = |(id, _): &&(&str, String)| format!(" --only id={id}");
-    let only: String = if missing.len() > 3 { String::new() } else { missing.iter().map(only).collect() };
-    let fault = Fault::not_ready(format!("cannot test what is not built: no image {}", list.join(", ")));
-    Err(fault.hint(format!("run `cargo xtask ci-build --mode test{only}`")).into())
 }
 
 /// Removes the containers of earlier runs of this checkout that were killed. Our lock says that none of them runs.
@@ -226,14 +210,21 @@ fn print(context: &Context, outcomes: &[Outcome], json: &str) {
     }
 }
 
-fn verdict(plan: &Plan, outcomes: &[Outcome]) -> Result<()> {
+fn verdict(plan: &Plan, outcomes: &[Outcome], checked: &[check::Outcome]) -> Result<()> {
     let mut failed: Vec<&str> =
         outcomes.iter().filter(|outcome| outcome.passed == Some(false)).map(|outcome| outcome.id.as_str()).collect();
     let count = failed.len();
     failed.dedup();
-    let Some(first) = failed.first() else { return Ok(()) };
-    let fault = Fault::failed(format!("{count} of {} tests failed: {}", outcomes.len(), failed.join(", ")));
-    Err(fault
-        .hint(format!("run `cargo xtask docker-test --only id={first} --event {}` for that one alone", plan.event.flag()))
-        .into())
+    let (tests, checks) = (failed.join(", "), check::failed(checked));
+    let what = match (failed.first(), checks.first()) {
+        (None, None) => return Ok(()),
+        (Some(_), None) => format!("{count} of {} tests failed: {tests}", outcomes.len()),
+        (None, Some(_)) => format!("checks failed: {}", checks.join(", ")),
+        (Some(_), Some(_)) => {
+            format!("{count} of {} tests failed: {tests}; checks failed: {}", outcomes.len(), checks.join(", "))
+        }
+    };
+    let which = failed.first().map_or_else(|| format!("--check {}", checks.join(" --check ")), |id| format!("--only id={id}"));
+    let hint = format!("run `cargo xtask docker-test {which} --event {}` for that alone", plan.event.flag());
+    Err(Fault::failed(what).hint(hint).into())
 }

@@ -54,6 +54,7 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     rows.extend(engine(context));
     if let Ok(config) = context.config() {
         rows.extend([registry(config), login(context, config), emulation(config)]);
+        rows.extend(compose(context, config));
     }
     rows.extend(trivy(context));
     rows.extend(extras(context));
@@ -131,6 +132,20 @@ fn private_engine(context: &Context) -> Row {
         Ok(()) => Row::ok("engine", "no Docker answers: the sandbox will be started"),
         Err(error) => Row::missing("engine", format!("no Docker answers, and no sandbox: {error:#}"), "start Docker"),
     }
+}
+
+/// Compose, where a check needs it.
+fn compose(context: &Context, config: &Config) -> Option<Row> {
+    let (name, _) = config.checks.iter().find(|(_, check)| check.compose.is_some())?;
+    let found = context.runner.output(&docker::compose::version()).ok().filter(|exit| exit.ok());
+    Some(match found {
+        Some(exit) => Row::ok("compose", exit.stdout.trim()),
+        None => Row::optional(
+            "compose",
+            format!("docker has no compose, which check {name} needs"),
+            "install docker-compose-plugin (package docker-compose on Debian)",
+        ),
+    })
 }
 
 fn registry(config: &Config) -> Row {

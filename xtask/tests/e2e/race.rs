@@ -18,7 +18,7 @@ impl Tiny {
         assert!(copied.success());
         let (namespace, upstream) = (self.namespace.clone(), self.upstream.clone());
         let exports = self.exports.clone();
-        Tiny { ids: self.ids.clone(), folder, namespace, proxy: Proxy::new(&upstream), upstream, exports }
+        Tiny { ids: self.ids.clone(), folder, namespace, proxy: Proxy::new(&upstream), upstream, exports, env: Vec::new() }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Tiny {
     pub upstream: String,
     /// The engine's environment, as lines for a shell.
     pub exports: String,
+    /// For every run.
+    pub env: Vec<(String, String)>,
 }
 
 impl Tiny {
@@ -55,13 +57,19 @@ impl Tiny {
         tiny
     }
 
-    /// One of `examples/`, committed; its images go into the namespace of this test.
+    /// One of `examples/`, not committed yet; its images go into the namespace of this test.
     pub fn example(name: &str) -> Tiny {
         let tiny = Tiny::empty();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples").join(name);
         let copied = Command::new("cp").arg("-r").arg(example.join(".")).arg(tiny.path()).status().unwrap();
         assert!(copied.success());
-        tiny.edit("docker/images.toml", "namespace = \"slipway\"", &format!("namespace = \"{}\"", tiny.namespace));
+        let images = std::fs::read_to_string(tiny.path().join("docker/images.toml")).unwrap();
+        let (old, new) = ("namespace = \"slipway", format!("namespace = \"{}", tiny.namespace));
+        let images = match images.contains(old) {
+            true => images.replace(old, &new),
+            false => format!("{new}\"\n{images}"),
+        };
+        tiny.write("docker/images.toml", &images);
         tiny
     }
 
@@ -78,8 +86,15 @@ impl Tiny {
         let folder = tempfile::tempdir().unwrap();
         let unique = folder.path().file_name().unwrap().to_string_lossy().to_lowercase();
         let namespace = format!("e2e/{}", unique.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()));
-        let tiny =
-            Tiny { ids: IDS.map(str::to_owned).to_vec(), folder, namespace, proxy: Proxy::new(&upstream), upstream, exports };
+        let tiny = Tiny {
+            ids: IDS.map(str::to_owned).to_vec(),
+            folder,
+            namespace,
+            proxy: Proxy::new(&upstream),
+            upstream,
+            exports,
+            env: Vec::new(),
+        };
         tiny.write(".gitignore", "/target\n");
         tiny.git(&["init", "--quiet", "--initial-branch=main"]);
         tiny
@@ -127,6 +142,7 @@ impl Tiny {
         for name in ["GITHUB_ACTIONS", "GITHUB_EVENT_NAME", "GITHUB_STEP_SUMMARY", "GITHUB_RUN_ID"] {
             command.env_remove(name);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -1,0 +1,63 @@
+//! The log file of a test or a check, and the end of it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
+
+/// How much of a log is shown when something fails.
+const TAIL: usize = 40;
+
+pub struct Log {
+    file: File,
+    /// The first error of writing; told at the end, because a line handler cannot fail.
+    error: Option<std::io::Error>,
+    tail: VecDeque<String>,
+    /// A line that is waited for; "": none.
+    pub mark: String,
+    started: Instant,
+    /// When it came.
+    pub marked: Option<Duration>,
+}
+
+impl Log {
+    pub fn create(path: &Utf8Path, append: bool) -> Result<Log> {
+        let open = || -> std::io::Result<File> {
+            std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+            File::options().create(true).write(true).append(append).truncate(!append).open(path)
+        };
+        let file = open().with_context(|| format!("cannot write the log {path}"))?;
+        let (tail, started) = (VecDeque::new(), Instant::now());
+        Ok(Log { file, error: None, tail, mark: String::new(), started, marked: None })
+    }
+
+    pub fn line(&mut self, line: &str) {
+        if !self.mark.is_empty() && line == self.mark {
+            self.marked = Some(self.started.elapsed());
+        }
+        if let Err(error) = writeln!(self.file, "{line}") {
+            self.error.get_or_insert(error);
+        }
+        self.tail.push_back(line.to_owned());
+        if self.tail.len() > TAIL {
+            self.tail.pop_front();
+        }
+    }
+
+    /// The last lines.
+    pub fn tail(&self) -> Vec<String> {
+        self.tail.iter().cloned().collect()
+    }
+
+    /// From here on the tail is of what comes next.
+    pub fn forget(&mut self) {
+        self.tail.clear();
+    }
+
+    pub fn done(&mut self) -> Result<()> {
+        self.error.take().map_or(Ok(()), |error| Err(error).context("cannot write a log"))
+    }
+}

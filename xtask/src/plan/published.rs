@@ -1,0 +1,95 @@
+//! What a push that failed left undone: a published image that is of other files than those that are here.
+//!
+//! Only files of this repository count. A base that its publisher replaced, or another version, is no reason to build
+//! what a push does not touch.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::planner::{self, Input, with_registry};
+use super::{select, tags};
+use crate::config::{Build, Config, Policy};
+use crate::event::Event;
+use crate::facts::{Facts, hex};
+
+/// The tags that have to be looked at before an event is planned.
+pub fn looks(config: &Config, event: &Event, facts: &Facts) -> BTreeSet<String> {
+    let repositories = std::collections::HashMap::new();
+    let input = Input { config, event, facts, version: None, repositories: &repositories };
+    let tag = |build: &Build| tag(&input, build, select::policy_of(event, build).ok()?);
+    config.builds.iter().filter_map(tag).collect()
+}
+
+/// The moving tag that says what is published of a build; `None` where the files of a push alone decide.
+fn tag(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
+    let is_asked = matches!(input.event, Event::Branch { .. }) && !input.config.registry.is_empty();
+    let by_files = policy.paths.is_none() && policy.paths_ignore.is_none();
+    if !is_asked || !by_files || !build.publish || build.local_only || input.facts.dirty.is_some() {
+        return None;
+    }
+    let repository = with_registry(input.config, &build.repository);
+    tags::tags(input, build, policy, &repository).ok()?.moving.pop()
+}
+
+/// Why a build has to be made up for, if it has: nothing is published, or of other files. What is not known is no reason.
+pub fn behind(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
+    let tag = tag(input, build, policy)?;
+    if input.facts.bases.get(&tag)?.is_none() {
+        return Some(format!("{tag} was never published"));
+    }
+    let theirs = input.facts.made_of.get(&tag)?;
+    let ours = files(input, build, policy)?;
+    (*theirs != ours).then(|| format!("{tag} is of other files than these: an earlier run did not publish them"))
+}
+
+/// Hash of the files that a build is made of; `None` if they are not known.
+pub fn files(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
+    let (dockerfile, content) = (input.facts.dockerfile(build)?, input.facts.content(build)?);
+    let platforms = planner::platforms(input, build, policy);
+    let named = json!([dockerfile.sha256, build.target, platforms, content.sources]);
+    Some(hex(&Sha256::digest(named.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::parse;
+    use crate::facts::content::Content;
+    use crate::plan::golden::{facts, load};
+    use crate::plan::{labels, plan};
+
+    #[test]
+    fn a_failed_push_is_made_up_for_by_the_next() {
+        let (root, config) = load("examples/hierarchy");
+        let event = parse::event("branch:main").unwrap();
+        let mut facts = facts(&root, &config, Some(&["README.md"]));
+        for build in &config.builds {
+            let content = Content { sources: vec![("requirements".into(), "1".into())], ..Content::default() };
+            facts.contents.insert(build.id.clone(), content);
+        }
+        let tags = ["ghcr.io/slipway/bot-base:latest", "ghcr.io/slipway/bot-ci:latest"];
+        assert_eq!(looks(&config, &event, &facts), tags.map(str::to_owned).into(), "prod has paths of its own");
+        let taken = |facts: &Facts| -> Vec<String> {
+            plan(&config, &event, facts, &[]).unwrap().builds.into_iter().map(|build| build.id).collect()
+        };
+        assert_eq!(taken(&facts), ["prod"], "nothing is known of the registry");
+
+        let everything = Facts { changed: crate::facts::Changed::default(), ..facts.clone() };
+        let all = plan(&config, &event, &everything, &[]).unwrap();
+        for (tag, id) in tags.iter().zip(["base", "ci"]) {
+            let build = all.builds.iter().find(|build| build.id == id).unwrap();
+            let label = build.labels.iter().find(|(name, _)| name == labels::FILES).unwrap();
+            facts.bases.insert((*tag).to_owned(), Some(format!("sha256:{}", "0".repeat(64))));
+            facts.made_of.insert((*tag).to_owned(), label.1.clone());
+        }
+        assert_eq!(taken(&facts), ["prod"], "what is published is of these files");
+        facts.made_of.insert(tags[1].into(), "other".into());
+        assert_eq!(taken(&facts), ["ci", "prod"]);
+        facts.made_of.insert(tags[0].into(), String::new());
+        assert_eq!(taken(&facts), ["base", "ci", "prod"], "children follow");
+        facts.bases.insert(tags[0].into(), None);
+        assert_eq!(taken(&facts), ["base", "ci", "prod"]);
+    }
+}

@@ -1,0 +1,129 @@
+//! Checks that need images, with a `docker` whose compose is absent, hangs, fails or lies.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::lab::{GOOD, Lab, Ran};
+
+const CHECK: [&str; 3] = ["docker-test", "--engine", "host"];
+
+const IMAGES: &str = "schema = 1\n[image.web]\n[check.stack]\ncompose = 'c.yml'\ntimeout = '2s'\nrun = 'git --version'\n\
+    [check.unit]\nin = 'web'\nrun = ['first line', 'second']\ntimeout = '2s'\n[check.static]\nrun = 'true'\n";
+
+/// `cases` come first; every call is written down.
+fn lab(cases: &str) -> Lab {
+    let rest = r#"
+  image*) echo '{"RepoTags": ["web:local"]}' ;;
+  "compose version"*) echo 2.40.3 ;;
+  *config*) echo '{"services": {"web": {"build": {"context": "."}}}}' ;;
+  *" ps "*) echo '{"Service": "web", "Name": "p-web-1", "State": "running", "Health": "healthy", "ExitCode": 0}' ;;
+"#;
+    let good = GOOD.trim_start().replacen("case \"$*\" in", &format!("case \"$*\" in\n{cases}{rest}"), 1);
+    let lab = Lab::with_docker(&format!("echo \"$*\" >> ../calls\n{good}"));
+    lab.write("docker/images.toml", IMAGES);
+    lab.write("c.yml", "services: {web: {build: .}}\n");
+    lab
+}
+
+fn calls(lab: &Lab) -> String {
+    std::fs::read_to_string(lab.repo().join("../calls")).unwrap()
+}
+
+fn run(lab: &Lab, check: &str) -> Ran {
+    lab.run(&[&CHECK[..], &["--check", check]].concat())
+}
+
+#[test]
+fn a_name_that_is_none_says_which_there_are() {
+    run(&lab(""), "stuck").expect(2, &["no check of this plan is called stuck", "there are stack, unit"]);
+    run(&lab(""), "static").expect(2, &["runs on this machine", "cargo xtask static-checks"]);
+    let narrowed = [&CHECK[..], &["--check", "unit", "--only", "image=web"]].concat();
+    lab("").run(&narrowed).expect(0, &[]);
+}
+
+#[test]
+fn compose_is_absent() {
+    let absent = r#"  compose*) echo "docker: 'compose' is not a docker command." >&2; exit 1 ;;"#;
+    run(&lab(absent), "stack").expect(3, &["docker has no compose", "hint: install docker-compose-plugin"]);
+    run(&lab(absent), "unit").expect(0, &[]);
+}
+
+#[test]
+fn a_file_that_compose_does_not_understand_or_that_composes_other_things() {
+    let bad = "  *config*) echo 'services.web additional property buidl is not allowed' >&2; exit 15 ;;";
+    run(&lab(bad), "stack").expect(2, &["check stack: compose does not understand c.yml", "buidl"]);
+    let other = r#"  *config*) echo '{"services": {"front": {}}}' ;;"#;
+    run(&lab(other), "stack").expect(2, &["no service of c.yml is called like", "the services are front", "end in web"]);
+    let silent = "  *config*) ;;";
+    run(&lab(silent), "stack").expect(2, &["c.yml composes nothing"]);
+}
+
+#[test]
+fn one_that_works() {
+    let lab = lab("");
+    let ran = run(&lab, "stack").expect(0, &[]);
+    assert!(ran.stdout.contains("c.yml is up") && !ran.stdout.contains("unit"), "{}", ran.stdout);
+    let calls = calls(&lab);
+    let verbs: Vec<&str> = calls
+        .lines()
+        .filter_map(|call| ["up", "ps", "logs", "down"].into_iter().find(|verb| call.contains(&format!(" {verb}"))))
+        .collect();
+    assert_eq!(verbs, ["down", "up", "ps", "ps", "logs", "down"], "{calls}");
+}
+
+#[test]
+fn one_that_hangs_is_ended_and_taken_down() {
+    let lab = lab(r#"  *" up "*) sleep 600 ;;
+  *" ps "*) echo '{"Service": "web", "Name": "p", "State": "running", "Health": "starting"}' ;;
+  *--tail*) echo 'waiting for the moon' ;;"#);
+    let started = Instant::now();
+    run(&lab, "stack")
+        .expect(1, &["not done within 2s: the health of web is starting", "web: waiting for the moon", "checks failed: stack"]);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert!(calls(&lab).lines().last().unwrap().contains(" down "), "{}", calls(&lab));
+}
+
+#[test]
+fn one_that_fails_says_which_service_and_its_last_words() {
+    let port = r#"  *" up "*) echo 'Bind for 127.0.0.1:8080 failed: port is already allocated'; exit 1 ;;"#;
+    run(&lab(port), "stack").expect(1, &["compose failed: exit code 1", "port is already allocated"]);
+    let sick = lab(r#"  *" up "*) exit 1 ;;
+  *" ps "*) echo '{"Service": "web", "Name": "p", "State": "exited", "Health": "", "ExitCode": 3}' ;;
+  *--tail*) echo 'no database' ;;"#);
+    let ran = run(&sick, "stack");
+    let ran = ran.expect(1, &["web ended with exit code 3", "web: no database", "docker-test --check stack --event local"]);
+    assert!(ran.stdout.lines().any(|line| line.contains("git --version") && line.contains('-')), "{}", ran.stdout);
+    assert!(calls(&sick).lines().last().unwrap().contains(" down "), "{}", calls(&sick));
+}
+
+#[test]
+fn in_an_image() {
+    let lab = lab("  \"exec\"*second) exit 5 ;;");
+    run(&lab, "unit").expect(1, &["unit: second: exit code 5", "checks failed: unit"]);
+    let calls = calls(&lab);
+    assert!(
+        calls.contains("--mount type=bind,source=") && calls.contains("--workdir /workspace --entrypoint sleep web:local"),
+        "{calls}"
+    );
+    assert!(calls.contains(" first line\n"), "{calls}");
+    assert!(calls.lines().last().unwrap().starts_with("rm --force --volumes slipway-check-unit-"), "{calls}");
+    lab.write("docker/images.toml", IMAGES.replace("in = 'web'", "in = 'web'\nmay-fail = true"));
+    let ran = run(&lab, "unit").expect(0, &[]);
+    assert!(ran.stdout.contains("failed (may)"), "{}", ran.stdout);
+}
+
+#[test]
+fn ctrl_c_takes_it_down_too() {
+    let lab = lab("  *\" up \"*) echo $$ > ../pid; sleep 600 ;;");
+    lab.write("docker/images.toml", IMAGES.replace("'2s'", "'5m'"));
+    let mut command = lab.command(&[&CHECK[..], &["--check", "stack"]].concat());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while !std::fs::read_to_string(lab.repo().join("../pid")).is_ok_and(|pid| pid.ends_with('\n')) {
+        assert!(started.elapsed() < Duration::from_secs(60), "compose did not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    Ran::from(child.wait_with_output().unwrap()).expect(130, &["interrupted"]);
+    assert!(calls(&lab).lines().last().unwrap().contains(" down "), "{}", calls(&lab));
+}
