@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::exec::Runner;
 use crate::plan::{self, Plan};
 use crate::worktree::{self, WorkTree};
+use crate::builder::{self, Builder, Place};
 use crate::{bases, credentials, event, facts, report, resolve, sandbox, template};
 
 /// Made once by `main`; configuration and engine are looked up when a task first asks.
@@ -150,9 +151,28 @@ impl Context {
         (self.config, self.plan, self.resolved) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
     }
 
-    /// `--builder`
-    pub fn builder(&self) -> Option<&str> {
-        self.global.builder.as_deref()
+    /// What a plan is built with, by `--builder`, `[builders]` and the engine.
+    ///
+    /// # Errors
+    /// Not ready: it can't be made, or a node of it can't be reached.
+    pub fn builder(&self, plan: &Plan) -> Result<Builder> {
+        let place = Place {
+            runner: &self.runner,
+            repo: &self.repo,
+            env: &self.env,
+            config: self.config()?,
+            private: self.engine.as_ref().is_some_and(|engine| engine.private),
+            registry: self.engine.as_ref().and_then(|engine| engine.registry.as_deref()),
+        };
+        builder::ready(&place, &self.global.builder, plan)
+    }
+
+    /// The plan as it is given to bake: a build for each node that has a part in it.
+    ///
+    /// # Errors
+    /// Those of the configuration.
+    pub fn spread(&self, plan: &Plan) -> Result<Plan> {
+        Ok(builder::spread::expand(plan, &builder::spread(&self.global.builder, self.config()?, plan)))
     }
 
     /// `docker/images.toml`, or what `--config` names.

@@ -12,6 +12,8 @@ use super::health;
 use super::outcome::{self, Ending, Steps};
 use super::units::Group;
 use crate::error::Fault;
+use crate::builder::Builder;
+use crate::builder::spread::whole;
 use crate::exec::Runner;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
@@ -39,7 +41,7 @@ impl<'a> Attempt<'a> {
 pub struct Shared<'a> {
     pub runner: &'a Runner,
     pub repo: &'a Utf8Path,
-    pub builder: Option<&'a str>,
+    pub builder: &'a Builder,
     pub plan: &'a Plan,
     pub display: &'a Display,
     pub fail_fast: bool,
@@ -106,7 +108,7 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
         Some(only) if group.len() == 1 => only.clone(),
         _ => format!("{} images", group.len()),
     };
-    let cmd = docker::bake(&bake.text, shared.repo, shared.builder, &metadata.0, &format!("build {what}"));
+    let cmd = docker::bake(&bake.text, shared.repo, shared.builder.name.as_deref(), &metadata.0, &format!("build {what}"));
     let cmd = cmd.stdin_from(source(shared.plan, group));
 
     let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));
@@ -254,7 +256,8 @@ impl Drop for Metadata {
 /// The command that prints the bake file of a group, with the bases pinned as they are in this run.
 fn source(plan: &Plan, group: &Group) -> String {
     let all = plan.builds.len() == group.len();
-    let only = group.iter().filter(|_| !all).map(|id| format!(" --only id={id}")).collect::<String>();
+    let only = group.iter().filter(|_| !all).map(|id| whole(id)).collect::<std::collections::BTreeSet<_>>();
+    let only: String = only.iter().map(|id| format!(" --only id={id}")).collect();
     format!("cargo xtask plan --resolve --event {}{only} --format bake", plan.event.flag())
 }
 

@@ -8,12 +8,19 @@ use super::outcome::Outcome;
 use super::store::{Image, Store};
 use crate::docker;
 use crate::exec::Runner;
+use crate::facts;
 use crate::plan::{Build, Plan};
 use crate::receipt::Receipt;
 use crate::registry;
 
 /// Build id → configuration of the image that was loaded, one a platform.
 pub type Configs = BTreeMap<String, Vec<registry::Image>>;
+
+/// The platform under which the engine fetches an image that is not for this machine.
+pub fn foreign(build: &Build) -> Option<&str> {
+    let own = facts::host_platform();
+    if build.platforms.contains(&own) { None } else { build.platforms.first().map(String::as_str) }
+}
 
 /// Fills in the sizes, and says what the images consist of that were not pushed.
 ///

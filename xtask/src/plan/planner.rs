@@ -84,7 +84,6 @@ fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
             "these checks do not run",
         ),
         (config.scan.is_some(), "[scan]", "images are not scanned"),
-        (!config.builders.is_empty(), "[builders]", "its nodes are not used, everything is built on one builder"),
         (publishes && config.retention.is_some(), "[retention]", "nothing is cleaned up"),
         (publishes && config.release.sign, "release.sign", "nothing is signed"),
         (publishes && config.release.sbom, "release.sbom", "no SBOM is attached"),

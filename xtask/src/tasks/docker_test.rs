@@ -88,14 +88,16 @@ fn by_digest(context: &Context, plan: &Plan, cases: &mut [Vec<Case<'_>>], candid
         };
         let image = candidate::by_digest(build, digest);
         cases.iter_mut().for_each(|case| case.container.image.clone_from(&image));
-        images.push(image);
+        images.push((image, crate::build::images::foreign(build).map(str::to_owned)));
     }
     // One question for all; which ones are missing matters only when some are.
-    if images.is_empty() || runner.output(&docker::inspect_images(&images))?.ok() {
+    let all: Vec<String> = images.iter().map(|(image, _)| image.clone()).collect();
+    if images.is_empty() || runner.output(&docker::inspect_images(&all))?.ok() {
         return Ok(());
     }
     let here = |image: &String| runner.output(&docker::inspect_images(std::slice::from_ref(image))).is_ok_and(|exit| exit.ok());
-    let pulls = images.iter().filter(|image| !here(image)).map(|image| docker::pull(image)).collect();
+    let missing = images.iter().filter(|(image, _)| !here(image));
+    let pulls = missing.map(|(image, platform)| docker::pull(image, platform.as_deref())).collect();
     parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().try_for_each(|done| done.map(drop))
 }
 

@@ -1,0 +1,163 @@
+//! A builder in a container of our own, for engines without the containerd image store, or because it was asked for.
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::{Place, buildkitd, remove};
+use crate::build::store;
+use crate::cmd::Effect;
+use crate::docker::{self, BUILDKIT, Node};
+use crate::error::Fault;
+use crate::registry::Live;
+use crate::{bases, build, report, sandbox};
+
+const DRIVER: &str = "docker-container";
+/// Where the engine looks for the certificates of registries, as BuildKit is told them.
+const CERTIFICATES: &str = "/etc/docker/certs.d";
+
+/// Its one node, which runs when this returns.
+///
+/// # Errors
+/// Not ready: its image can't be had, or it does not start.
+pub fn ensure(place: &Place<'_>, info: &Value) -> Result<String> {
+    let builder = place.name();
+    let (text, mut node) = definition(place, info);
+    let found = place.found(&builder)?;
+    let same = found.iter().flat_map(|found| &found.nodes).any(|old| old.name == node.name);
+    if same && found.iter().flat_map(|found| &found.nodes).all(|old| old.status == "running") {
+        return Ok(node.name);
+    }
+    if !same {
+        remove(place, &builder, found.is_some())?;
+        node.options.insert(0, format!("image={}", image(place)?));
+        let config = place.repo.join(build::FOLDER).join("buildkitd.toml");
+        store::write(&place.repo.join(build::FOLDER), "buildkitd.toml", &text)?;
+        report::note(&format!("making the builder {builder} ({DRIVER}, BuildKit {})", BUILDKIT.1));
+        place.runner.read(&docker::create_builder(&builder, DRIVER, &node, Some(&config), false))?;
+    }
+    let boot = docker::boot_builder(Effect::Change, &builder);
+    let exit = place.runner.output(&boot)?;
+    if exit.ok() {
+        return Ok(node.name);
+    }
+    let mut said = exit.stderr.lines().rev().filter_map(|line| Some(line.split_once("ERROR: ")?.1));
+    let said = said.next().map_or_else(|| exit.reason(&boot), str::to_owned);
+    if !same {
+        // The next run begins anew.
+        remove(place, &builder, true)?;
+    }
+    let fault = Fault::not_ready(format!("cannot start the builder {builder}: {said}"));
+    Err(fault.hint("`--builder default` builds with the engine's own").into())
+}
+
+/// The image of the builder, by the digest that its tag has now.
+fn image(place: &Place<'_>) -> Result<String> {
+    let (name, version) = BUILDKIT;
+    let reference = format!("{name}:{version}");
+    if place.private && sandbox::buildkit(place.runner)?.is_none() {
+        // Only printed: there is no digest yet.
+        return Ok(format!("docker.io/{reference}"));
+    }
+    let asked = match place.registry.filter(|_| place.private) {
+        Some(mirror) => bases::mirrored(&reference, mirror),
+        None => format!("docker.io/{reference}"),
+    };
+    match Live::new(place.runner).peek(&asked) {
+        Some(Some(digest)) => Ok(format!("docker.io/{name}@{digest}")),
+        found => {
+            let why = if found.is_some() { "there is no such image" } else { "its registry does not answer" };
+            let fault = Fault::not_ready(format!("cannot make a builder from {asked}: {why}"));
+            Err(fault.hint("`--builder default` builds with the engine's own, `--builder NAME` with one of buildx's").into())
+        }
+    }
+}
+
+/// The configuration of BuildKit and the node, whose name says what both are made of.
+fn definition(place: &Place<'_>, info: &Value) -> (String, Node) {
+    let mut registries = buildkitd::registries(info, &place.registries());
+    let mut content = Vec::new();
+    for (host, file) in certificates(Utf8Path::new(CERTIFICATES)) {
+        let registry = registries.entry(host).or_default();
+        content.push(std::fs::read_to_string(&file).unwrap_or_default());
+        match file.extension() {
+            Some("cert") => registry.keypairs.push((file.with_extension("key"), file)),
+            _ => registry.ca.push(file),
+        }
+    }
+    let text = buildkitd::text(&registries);
+    // Whoever starts it, it ends with its engine.
+    let mut options = vec!["restart-policy=no".to_owned()];
+    options.extend(buildkitd::needs_host_network(&registries).then(|| "network=host".to_owned()));
+    options.extend(place.private.then(|| format!("cgroup-parent={}", sandbox::CGROUP)));
+    options.extend(proxies(info));
+    let engine = info["ID"].as_str().unwrap_or_default();
+    let made_of = [text.as_str(), &options.join("\n"), engine, BUILDKIT.0, BUILDKIT.1, &content.join("\n")];
+    let name = format!("{}-{}", place.name(), short(&made_of));
+    (text, Node { name, options, ..Node::default() })
+}
+
+/// The proxies of the engine, but for those with a password: options are no place for one.
+fn proxies(info: &Value) -> impl Iterator<Item = String> {
+    let names = [("HttpProxy", "HTTP_PROXY"), ("HttpsProxy", "HTTPS_PROXY"), ("NoProxy", "NO_PROXY")];
+    let proxy = |(field, name): (&str, &str)| {
+        let value = info[field].as_str().filter(|value| !value.is_empty() && !value.contains('@'))?;
+        Some(format!("env.{name}={value}"))
+    };
+    names.into_iter().filter_map(proxy).collect::<Vec<_>>().into_iter()
+}
+
+/// (host, file) below the engine's folder: `HOST/*.crt` are authorities, `HOST/*.cert` the client's own.
+fn certificates(folder: &Utf8Path) -> Vec<(String, Utf8PathBuf)> {
+    let list = |folder: &Utf8Path| -> Vec<Utf8PathBuf> {
+        folder.read_dir_utf8().into_iter().flatten().flatten().map(|entry| entry.path().to_owned()).collect()
+    };
+    let hosts = list(folder).into_iter().filter_map(|host| Some((host.file_name()?.to_owned(), host)));
+    let mut found: Vec<(String, Utf8PathBuf)> =
+        hosts.flat_map(|(name, host)| list(&host).into_iter().map(move |file| (name.clone(), file))).collect();
+    found.retain(|(_, file)| matches!(file.extension(), Some("crt" | "cert")));
+    found.sort();
+    found
+}
+
+/// Eight digits that stand for all of `parts`.
+pub fn short(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_of_the_engine_by_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::create_dir_all(folder.join("r.example:5000")).unwrap();
+        for name in ["ca.crt", "client.cert", "client.key"] {
+            std::fs::write(folder.join("r.example:5000").join(name), "x").unwrap();
+        }
+        let found = certificates(folder);
+        let names: Vec<&str> = found.iter().filter_map(|(_, file)| file.file_name()).collect();
+        assert_eq!((names, found[0].0.as_str()), (vec!["ca.crt", "client.cert"], "r.example:5000"));
+        assert_eq!(certificates(&folder.join("none")), Vec::new());
+    }
+
+    #[test]
+    fn proxies_without_passwords() {
+        let info = serde_json::json!({ "HttpProxy": "http://p:1", "HttpsProxy": "http://me:pw@p:1", "NoProxy": "a,b" });
+        assert_eq!(proxies(&info).collect::<Vec<_>>(), ["env.HTTP_PROXY=http://p:1", "env.NO_PROXY=a,b"]);
+    }
+
+    #[test]
+    fn another_definition_is_another_name() {
+        assert_ne!(short(&["ab", "c"]), short(&["a", "bc"]));
+        assert_eq!(short(&["a"]).len(), 8);
+    }
+}

@@ -1,0 +1,35 @@
+//! Builders that runs have made on the private engine: they end with it, their containers and caches too.
+
+use anyhow::Result;
+
+use super::paths::{Paths, remove_file};
+use super::{client_env, dockerd};
+use crate::docker;
+use crate::exec::Runner;
+
+/// Removes our builders, those of all checkouts, and no other.
+///
+/// # Errors
+/// A container or a file that can't be removed. An engine that does not answer keeps its containers: they don't run without it.
+pub fn remove(runner: &Runner, paths: &Paths) -> Result<()> {
+    if dockerd::answers(paths) {
+        let mut client = runner.clone();
+        for (name, value) in client_env(paths, true) {
+            client.set_env(&name, &value);
+        }
+        let list = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let containers = list(client.read(&docker::builder_containers())?);
+        if !containers.is_empty() {
+            client.read(&docker::remove_containers(&containers))?;
+        }
+        let volumes = list(client.read(&docker::builder_volumes())?);
+        if !volumes.is_empty() {
+            client.read(&docker::remove_volumes(&volumes))?;
+        }
+    }
+    // What buildx knows of them: a file each.
+    let instances = paths.docker_config().join("buildx/instances");
+    let files = instances.read_dir_utf8().into_iter().flatten().flatten();
+    let ours = files.filter(|file| file.file_name().starts_with(docker::PREFIX));
+    ours.map(|file| file.path().to_owned()).try_for_each(|file| remove_file(&file))
+}
