@@ -47,7 +47,7 @@ pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>
 }
 
 /// Where a mirror has an image of docker.io: `python:3.11` is `localhost:5000/library/python:3.11`.
-pub fn mirrored(reference: &str, mirror: &str) -> String {
+fn mirrored(reference: &str, mirror: &str) -> String {
     let name = familiar(reference);
     match name.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => name.to_owned(),

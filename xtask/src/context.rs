@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::builder::{self, Builder, Place};
 use crate::cli::Global;
 use crate::config::condition::Condition;
 use crate::config::{self, Config, Env, EventKey};
@@ -16,7 +17,6 @@ use crate::event::Event;
 use crate::exec::Runner;
 use crate::plan::{self, Plan};
 use crate::worktree::{self, WorkTree};
-use crate::builder::{self, Builder, Place};
 use crate::{bases, credentials, event, facts, report, resolve, sandbox, template};
 
 /// Made once by `main`; configuration and engine are looked up when a task first asks.

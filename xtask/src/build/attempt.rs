@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::health;
 use super::outcome::{self, Ending, Steps};
 use super::units::Group;
-use crate::error::Fault;
 use crate::builder::Builder;
 use crate::builder::spread::whole;
+use crate::error::Fault;
 use crate::exec::Runner;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
@@ -27,6 +27,12 @@ impl<'a> Attempt<'a> {
     /// Whether nothing that the builds did explains the end: the engine may be gone, or buildx missing.
     pub fn has_no_fault(&self) -> bool {
         !self.state.answered || self.state.verdict().is_none_or(|(at, _)| self.state.failing_step(at).is_none())
+    }
+
+    /// The connection to the builder ended, or it ended its own work: a step that was cut off by that is not to blame.
+    pub fn is_cut_off(&self) -> bool {
+        let words = ["code = Unavailable", "code = Canceled", "context canceled"];
+        self.state.messages.iter().any(|line| words.iter().any(|word| line.contains(word)))
     }
 
     /// The build whose step broke a target: bake may name a child for what its parent did.

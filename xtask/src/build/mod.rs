@@ -114,7 +114,7 @@ impl Run<'_> {
         match attempt.end {
             End::Done | End::Skipped | End::Stopped => return Ok(()),
             // No step is to blame: this tells what is missing; should all be there, it is a failure like any other.
-            End::Failed if attempt.has_no_fault() => {
+            End::Failed if attempt.has_no_fault() || attempt.is_cut_off() => {
                 health::buildx(shared.runner)?;
                 shared.builder.check(shared.runner, "lost")?;
             }

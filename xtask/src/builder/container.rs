@@ -10,8 +10,7 @@ use crate::build::store;
 use crate::cmd::Effect;
 use crate::docker::{self, BUILDKIT, Node};
 use crate::error::Fault;
-use crate::registry::Live;
-use crate::{bases, build, report, sandbox};
+use crate::{build, report, sandbox};
 
 const DRIVER: &str = "docker-container";
 /// Where the engine looks for the certificates of registries, as BuildKit is told them.
@@ -52,26 +51,30 @@ pub fn ensure(place: &Place<'_>, info: &Value) -> Result<String> {
     Err(fault.hint("`--builder default` builds with the engine's own").into())
 }
 
-/// The image of the builder, by the digest that its tag has now.
+/// The image of the builder, by the digest that its tag has now. The engine fetches it: it knows mirrors and proxies.
 fn image(place: &Place<'_>) -> Result<String> {
     let (name, version) = BUILDKIT;
-    let reference = format!("{name}:{version}");
-    if place.private && sandbox::buildkit(place.runner)?.is_none() {
-        // Only printed: there is no digest yet.
-        return Ok(format!("docker.io/{reference}"));
+    let reference = format!("docker.io/{name}:{version}");
+    if place.private {
+        sandbox::buildkit(place.runner)?;
     }
-    let asked = match place.registry.filter(|_| place.private) {
-        Some(mirror) => bases::mirrored(&reference, mirror),
-        None => format!("docker.io/{reference}"),
+    let pull = docker::pull(&reference, None);
+    let pulled = place.runner.output(&pull)?;
+    if pulled.skipped {
+        return Ok(reference);
+    }
+    // One that was loaded by hand will do where there is no network.
+    let here = docker::images(&place.runner.output(&docker::inspect_images(&[format!("{name}:{version}")]))?.stdout);
+    let digest = |image: &docker::Image| {
+        let digests = image.facts["RepoDigests"].as_array()?;
+        digests.iter().find_map(|pinned| Some(pinned.as_str()?.split_once("@")?.1.to_owned()))
     };
-    match Live::new(place.runner).peek(&asked) {
-        Some(Some(digest)) => Ok(format!("docker.io/{name}@{digest}")),
-        found => {
-            let why = if found.is_some() { "there is no such image" } else { "its registry does not answer" };
-            let fault = Fault::not_ready(format!("cannot make a builder from {asked}: {why}"));
-            Err(fault.hint("`--builder default` builds with the engine's own, `--builder NAME` with one of buildx's").into())
-        }
+    if let Some(digest) = here.first().and_then(digest) {
+        return Ok(format!("docker.io/{name}@{digest}"));
     }
+    let said = pulled.stderr.trim().lines().last().map_or_else(|| pulled.reason(&pull), str::to_owned);
+    let fault = Fault::not_ready(format!("cannot make a builder: cannot fetch {reference}: {said}"));
+    Err(fault.hint("`--builder default` builds with the engine's own, `--builder NAME` with one of buildx's").into())
 }
 
 /// The configuration of BuildKit and the node, whose name says what both are made of.

@@ -1,6 +1,7 @@
 //! Which builder a run uses: the engine's own, a container that we make, remote nodes, or one of buildx's.
 
 mod buildkitd;
+mod certificate;
 mod container;
 pub mod join;
 mod remote;

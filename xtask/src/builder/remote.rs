@@ -7,12 +7,13 @@ use camino::Utf8PathBuf;
 
 use super::container::short;
 use super::spread::suffix;
-use super::{Place, remove};
+use super::{Place, certificate, remove};
 use crate::build::{self, store};
 use crate::config::Env;
 use crate::config::types;
 use crate::docker;
 use crate::error::Fault;
+use crate::facts;
 
 /// A daemon, and the platforms that are built on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,9 @@ pub fn nodes(builders: &BTreeMap<String, types::Builder>, platforms: &[String]) 
     for (platform, builder) in builders.iter().filter(|(platform, _)| platforms.contains(platform)) {
         let types::Builder { address, ca, cert, key } = builder.clone();
         let new = Remote { platforms: vec![platform.clone()], address, ca, cert, key };
-        let same = |old: &&mut Remote| Remote { platforms: Vec::new(), ..(*old).clone() } == Remote { platforms: Vec::new(), ..new.clone() };
+        let same = |old: &&mut Remote| {
+            Remote { platforms: Vec::new(), ..(*old).clone() } == Remote { platforms: Vec::new(), ..new.clone() }
+        };
         match nodes.iter_mut().find(same) {
             Some(old) => old.platforms.push(platform.clone()),
             None => nodes.push(new),
@@ -62,7 +65,8 @@ impl Remote {
         let value = match variable(text) {
             None => text.to_owned(),
             Some(variable) => value(place.env, variable).ok_or_else(|| {
-                Fault::not_ready(format!("cannot use {}: ${{{variable}}} is not set", of())).hint(format!("export {variable}=…, the file's path or its text"))
+                Fault::not_ready(format!("cannot use {}: ${{{variable}}} is not set", of()))
+                    .hint(format!("export {variable}=…, the file's path or its text"))
             })?,
         };
         let path = if value.trim_start().starts_with("-----BEGIN ") {
@@ -73,8 +77,11 @@ impl Remote {
         } else {
             place.repo.join(value)
         };
-        match std::fs::File::open(&path) {
-            Ok(_) => Ok(path),
+        match std::fs::read_to_string(&path) {
+            Ok(text) => match certificate::end(&text).filter(|end| *end < facts::now()) {
+                Some(end) => Err(Fault::not_ready(format!("cannot use {path}, {}: it has expired, on {end}", of())).into()),
+                None => Ok(path),
+            },
             Err(error) => Err(Fault::not_ready(format!("cannot read {path}, {}: {error}", of())).into()),
         }
     }
@@ -110,25 +117,32 @@ pub fn ensure(place: &Place<'_>, remotes: &[Remote], local: Option<(&str, &[Stri
     Ok(builder)
 }
 
-/// Why a daemon can't be used, from what gRPC said about the attempt.
+/// (what an error of gRPC has, what that means)
+const CAUSES: [(&str, &str); 10] = [
+    ("expired certificate", "it refuses our certificate, which has expired"),
+    ("has expired or is not yet valid", "its certificate has expired or is not valid yet"),
+    ("unknown certificate authority", "it refuses our certificate, which its authority did not sign"),
+    ("signed by unknown authority", "its certificate is not signed by the authority in `ca`"),
+    ("bad certificate", "it refuses our certificate"),
+    ("certificate required", "it wants a certificate: `cert` and `key`"),
+    ("reading server preface: EOF", "it ends the connection: does it want TLS (`ca`, `cert`, `key`)?"),
+    ("first record does not look like a TLS handshake", "it does not speak TLS"),
+    ("connection refused", "connection refused"),
+    ("no such host", "there is no such host"),
+];
+/// After so many attempts we don't wait for one that fails with a known error: which one it is depends on who is quicker.
+const ATTEMPTS: usize = 8;
+
+/// Why a daemon can't be used, from what gRPC said of its attempts; `None`: that can't be told yet.
 pub fn cause(said: &str) -> Option<String> {
-    let error = said.lines().find_map(|line| line.split_once("Err: "))?.1.trim();
-    let known = [
-        ("expired certificate", "it refuses our certificate, which has expired"),
-        ("has expired or is not yet valid", "its certificate has expired or is not valid yet"),
-        ("unknown certificate authority", "it refuses our certificate, which its authority did not sign"),
-        ("signed by unknown authority", "its certificate is not signed by the authority in `ca`"),
-        ("bad certificate", "it refuses our certificate"),
-        ("certificate required", "it wants a certificate: `cert` and `key`"),
-        ("reading server preface: EOF", "it ends the connection: does it want TLS (`ca`, `cert`, `key`)?"),
-        ("first record does not look like a TLS handshake", "it does not speak TLS"),
-        ("connection refused", "connection refused"),
-        ("no such host", "there is no such host"),
-    ];
-    if let Some((_, cause)) = known.iter().find(|(text, _)| error.contains(text)) {
+    let errors: Vec<&str> = said.lines().filter_map(|line| Some(line.split_once("Err: ")?.1.trim())).collect();
+    let known = |error: &&str| CAUSES.iter().find(|(text, _)| error.contains(text));
+    if let Some((_, cause)) = errors.iter().find_map(known) {
         return Some((*cause).to_owned());
     }
-    let plain = error.rsplit("desc = ").next().unwrap_or(error).trim_matches('"');
+    // What is wrong with our own files stays wrong.
+    let last = errors.last().filter(|last| errors.len() >= ATTEMPTS || last.contains("loading tls config"))?;
+    let plain = last.rsplit("desc = ").next().unwrap_or(last).trim_matches('"');
     let plain = plain.trim_start_matches("transport: ").trim_start_matches("Error while dialing: ");
     Some(plain.trim_start_matches("error loading tls config: ").to_owned())
 }
@@ -157,7 +171,9 @@ mod tests {
     #[test]
     fn why_a_daemon_cannot_be_used() {
         let dialing = |text: &str| {
-            format!("WARNING: [core] grpc: failed to connect to {{x}}. Err: connection error: desc = \"transport: Error while dialing: {text}\"\n#1 ERROR")
+            format!(
+                "WARNING: [core] grpc: failed to connect to {{x}}. Err: connection error: desc = \"transport: Error while dialing: {text}\"\n#1 ERROR"
+            )
         };
         for (said, cause) in [
             (dialing("dial tcp 127.0.0.1:7479: connect: connection refused"), "connection refused"),
@@ -173,6 +189,9 @@ mod tests {
             assert_eq!(super::cause(&said).as_deref(), Some(cause));
         }
         assert_eq!(super::cause("#1 ERROR: context deadline exceeded"), None);
+        let pipe = "Err: write tcp 127.0.0.1:1->127.0.0.1:2: write: broken pipe\n";
+        assert_eq!(super::cause(pipe), None, "the next attempt may tell more");
+        assert!(super::cause(&pipe.repeat(ATTEMPTS)).is_some());
     }
 
     #[test]

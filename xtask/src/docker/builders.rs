@@ -67,7 +67,7 @@ pub fn remove_builder(builder: &str) -> Cmd {
 
 /// A JSON object a line for each builder that buildx knows.
 pub fn builders() -> Cmd {
-    Cmd::probe("docker", "list the builders").args(["buildx", "ls", "--format", "{{json .}}"]).timeout(CHORE)
+    Cmd::probe("docker", "list the builders").args(["buildx", "ls", "--format", "json"]).timeout(CHORE)
 }
 
 /// The container in which a node of ours runs.
@@ -84,9 +84,7 @@ pub fn builder_containers() -> Cmd {
 /// Volumes of our builders, which hold their caches.
 pub fn builder_volumes() -> Cmd {
     let filter = format!("name=^{CONTAINER}{PREFIX}");
-    Cmd::probe("docker", "find the caches of our builders")
-        .args(["volume", "ls", "--quiet", "--filter", &filter])
-        .timeout(ANSWER)
+    Cmd::probe("docker", "find the caches of our builders").args(["volume", "ls", "--quiet", "--filter", &filter]).timeout(ANSWER)
 }
 
 pub fn remove_volumes(names: &[String]) -> Cmd {
@@ -96,7 +94,7 @@ pub fn remove_volumes(names: &[String]) -> Cmd {
 /// One index of images that are in the registry, under a tag: with these alone, and nothing of their provenance.
 pub fn imagetools_join(sources: &[String], tag: &str) -> Cmd {
     let cmd = Cmd::change("docker", format!("join {} platforms as {tag}", sources.len()));
-    cmd.args(["buildx", "imagetools", "create", "--prefer-index=true", "--tag", tag]).args(sources).timeout(CHORE)
+    cmd.args(["buildx", "imagetools", "create", "--tag", tag]).args(sources).timeout(CHORE)
 }
 
 /// What [`inspect_builder`] printed.
@@ -114,20 +112,27 @@ pub struct FoundNode {
     pub error: String,
 }
 
-/// The builders of ours that [`builders`] printed: name, driver, the nodes with what buildx says of each.
-pub fn ours(stdout: &str) -> Vec<(String, Found)> {
+/// A builder of ours, as [`builders`] prints it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ours {
+    pub name: String,
+    pub driver: String,
+    /// (endpoint, status, image of the container)
+    pub nodes: Vec<(String, String, Option<String>)>,
+}
+
+pub fn ours(stdout: &str) -> Vec<Ours> {
     let lines = stdout.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let node = |node: &serde_json::Value| FoundNode {
-        name: text(&node["Endpoint"]),
-        status: text(&node["Status"]),
-        error: text(&node["DriverOpts"]["image"]),
+    let node = |node: &serde_json::Value| {
+        (text(&node["Endpoint"]), text(&node["Status"]), node["DriverOpts"]["image"].as_str().map(str::to_owned))
     };
-    let found = |line: serde_json::Value| {
-        let nodes = line["Nodes"].as_array().into_iter().flatten().map(node).collect();
-        (text(&line["Name"]), Found { driver: text(&line["Driver"]), nodes })
+    let ours = |line: serde_json::Value| Ours {
+        name: text(&line["Name"]),
+        driver: text(&line["Driver"]),
+        nodes: line["Nodes"].as_array().into_iter().flatten().map(node).collect(),
     };
-    lines.map(found).filter(|(name, _)| name.starts_with(PREFIX)).collect()
+    lines.map(ours).filter(|ours| ours.name.starts_with(PREFIX)).collect()
 }
 
 pub fn found(stdout: &str) -> Found {
@@ -177,11 +182,19 @@ mod tests {
             "GRPC_GO_LOG_SEVERITY_LEVEL=warning docker buildx inspect --bootstrap b",
             "docker buildx rm --force b",
             "docker ps --all --quiet --filter 'name=^/buildx_buildkit_slipway-'",
-            "docker buildx imagetools create --prefer-index=true --tag r/a:t r/a@sha256:1 r/a@sha256:2",
+            "docker buildx imagetools create --tag r/a:t r/a@sha256:1 r/a@sha256:2",
         ];
         for (line, golden) in lines.iter().zip(golden) {
             assert_eq!(line, golden);
         }
+    }
+
+    #[test]
+    fn ours_are_known_by_their_names() {
+        let lines = r#"{"Name":"default","Driver":"docker","Nodes":[]}
+{"Name":"slipway-a","Driver":"docker-container","Nodes":[{"Endpoint":"unix:///s","Status":"running","DriverOpts":{"image":"moby/buildkit@sha256:1"}}]}"#;
+        let node = ("unix:///s".to_owned(), "running".to_owned(), Some("moby/buildkit@sha256:1".to_owned()));
+        assert_eq!(ours(lines), [Ours { name: "slipway-a".into(), driver: "docker-container".into(), nodes: vec![node] }]);
     }
 
     #[test]
@@ -190,11 +203,8 @@ mod tests {
                     Name:           b-amd\nEndpoint:       tcp://127.0.0.1:1\nStatus:         running\n\n\
                     Name:           b-arm\nEndpoint:       tcp://127.0.0.1:2\nError:          no route\n\
                     File#buildkitd.toml:\n > Name: x\n";
-        let node = |name: &str, status: &str, error: &str| FoundNode {
-            name: name.into(),
-            status: status.into(),
-            error: error.into(),
-        };
+        let node =
+            |name: &str, status: &str, error: &str| FoundNode { name: name.into(), status: status.into(), error: error.into() };
         let nodes = vec![node("b-amd", "running", ""), node("b-arm", "", "no route")];
         assert_eq!(found(text), Found { driver: "remote".into(), nodes });
     }

@@ -95,3 +95,20 @@ fn bake_file(port: u16) -> String {
     });
     serde_json::json!({ "target": { "buildkit": target } }).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_go_it_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let mut runner = Runner::default();
+        runner.set_env("PATH", folder.as_str());
+        let paths = Paths { cache: folder.to_owned(), run: folder.to_owned() };
+        let error = compile(&runner, &paths, &folder.join("programs")).unwrap_err();
+        assert_eq!(exit_code(&error), Code::NotReady);
+        assert!(crate::error::render(&error).contains("hint: install Go"), "{error:?}");
+    }
+}

@@ -1,8 +1,8 @@
 //! The sandbox: a registry on loopback, base images and, where the machine has no Docker, an engine. One for the machine.
 
 mod bases;
-mod buildkit;
 mod builders;
+mod buildkit;
 mod dockerd;
 mod http;
 mod machine;
@@ -126,21 +126,19 @@ fn bring_up(runner: &Runner, paths: &Paths, steps: &Steps) -> Result<State> {
 
 /// Serves an image of BuildKit as docker.io's mirror would.
 ///
-/// `None`: it was only said that it would be made.
-///
 /// # Errors
 /// Exit code 3: the sandbox does not run, there is no Go, or its module proxy can't be reached.
-pub fn buildkit(runner: &Runner) -> Result<Option<()>> {
+pub fn buildkit(runner: &Runner) -> Result<()> {
     let mut paths = Paths::find()?;
     let gone = || Fault::not_ready("the sandbox is not running").hint("run `cargo xtask sandbox up`");
     let state = well(&paths).ok_or_else(gone)?;
     // This machine's own Docker has the network's.
     if !state.engine || buildkit::is_served(state.port) {
-        return Ok(Some(()));
+        return Ok(());
     }
     if runner.is_dry_run() {
         report::note("would make an image of BuildKit from the Go module proxy");
-        return Ok(None);
+        return Ok(());
     }
     paths.cache.clone_from(&state.cache);
     let lock = state::lock(runner, &paths)?;
@@ -154,7 +152,7 @@ pub fn buildkit(runner: &Runner) -> Result<Option<()>> {
         buildkit::make(&step, &paths, state.port, &Steps::start())?;
     }
     drop(lock);
-    Ok(Some(()))
+    Ok(())
 }
 
 /// What `up` would do, told; the state is the one it would most likely have.
