@@ -115,7 +115,7 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
         _ => format!("{} images", group.len()),
     };
     let cmd = docker::bake(&bake.text, shared.repo, shared.builder.name.as_deref(), &metadata.0, &format!("build {what}"));
-    let cmd = cmd.stdin_from(source(shared.plan, group));
+    let cmd = cmd.stdin_from(source(shared, group));
 
     let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));
     let watched = Mutex::new(Watched { state, done: vec![None; targets.len()], end: None, asked: false, silence: None });
@@ -260,11 +260,12 @@ impl Drop for Metadata {
 }
 
 /// The command that prints the bake file of a group, with the bases pinned as they are in this run.
-fn source(plan: &Plan, group: &Group) -> String {
+fn source(shared: &Shared<'_>, group: &Group) -> String {
+    let (plan, builder) = (shared.plan, shared.builder.flag);
     let all = plan.builds.len() == group.len();
     let only = group.iter().filter(|_| !all).map(|id| whole(id)).collect::<std::collections::BTreeSet<_>>();
     let only: String = only.iter().map(|id| format!(" --only id={id}")).collect();
-    format!("cargo xtask plan --resolve --event {}{only} --format bake", plan.event.flag())
+    format!("cargo xtask plan --resolve --event {}{only}{builder} --format bake", plan.event.flag())
 }
 
 /// What buildx writes with `--metadata-file`: target → facts.

@@ -25,8 +25,8 @@ pub struct Registry {
 /// Host → what is special about it.
 pub type Registries = BTreeMap<String, Registry>;
 
-/// From `docker info`. `more`: registries that this run uses, of which those on loopback have no TLS.
-pub fn registries(info: &Value, more: &[String]) -> Registries {
+/// From `docker info`. Those on loopback need no word: BuildKit talks to them without TLS as the engine does.
+pub fn registries(info: &Value) -> Registries {
     let mut found = Registries::new();
     let config = &info["RegistryConfig"];
     for (host, index) in config["IndexConfigs"].as_object().into_iter().flatten() {
@@ -40,19 +40,18 @@ pub fn registries(info: &Value, more: &[String]) -> Registries {
             }
         }
         if index["Secure"] == false && !is_loopback(host) {
-            found.entry(host.clone()).or_default().insecure = true;
+            // Both: first TLS that proves nothing, then none, which is what the engine tries.
+            let registry = found.entry(host.clone()).or_default();
+            (registry.insecure, registry.http) = (true, true);
         }
-    }
-    for host in more.iter().filter(|host| is_loopback(host)) {
-        found.entry(host.clone()).or_default().http = true;
     }
     found
 }
 
-/// Whether one of them can be reached from this machine's own network only.
-pub fn needs_host_network(registries: &Registries) -> bool {
+/// Whether one of them, or of `more`, can be reached from this machine's own network only.
+pub fn needs_host_network(registries: &Registries, more: &[String]) -> bool {
     let mirrors = registries.values().flat_map(|registry| &registry.mirrors);
-    registries.keys().chain(mirrors).any(|host| is_loopback(host))
+    registries.keys().chain(mirrors).chain(more).any(|host| is_loopback(host))
 }
 
 pub fn text(registries: &Registries) -> String {
@@ -82,7 +81,7 @@ fn host_of(address: &str) -> String {
     address.split('/').next().unwrap_or(address).to_owned()
 }
 
-pub fn is_loopback(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     let host = host.split('/').next().unwrap_or(host);
     let name = if host.starts_with('[') { host.split(']').next() } else { host.split(':').next() }.unwrap_or(host);
     name == "localhost" || name.starts_with("127.") || name == "[::1"
@@ -98,10 +97,10 @@ mod tests {
             "docker.io": { "Mirrors": ["http://127.0.0.1:5000/", "https://mirror.example/hub"], "Secure": true },
             "old.example:5000": { "Mirrors": null, "Secure": false },
         } } });
-        let mut found = registries(&info, &["localhost:5001".into(), "ghcr.io".into()]);
+        let mut found = registries(&info);
         found.entry("r.example".into()).or_default().ca.push("/etc/docker/certs.d/r.example/ca.crt".into());
         found.entry("r.example".into()).or_default().keypairs.push(("/k".into(), "/c".into()));
-        assert!(needs_host_network(&found));
+        assert!(needs_host_network(&found, &[]));
         let golden = r#"# Made by Slipway from what the engine says of its registries.
 
 [registry."127.0.0.1:5000"]
@@ -110,10 +109,8 @@ http = true
 [registry."docker.io"]
 mirrors = ["127.0.0.1:5000", "mirror.example/hub"]
 
-[registry."localhost:5001"]
-http = true
-
 [registry."old.example:5000"]
+http = true
 insecure = true
 
 [registry."r.example"]
@@ -128,7 +125,8 @@ cert = "/c"
 
     #[test]
     fn an_engine_that_knows_nothing_needs_no_network_of_its_own() {
-        assert!(!needs_host_network(&registries(&Value::Null, &["ghcr.io".into()])));
+        assert!(!needs_host_network(&registries(&Value::Null), &["ghcr.io".into()]));
+        assert!(needs_host_network(&registries(&Value::Null), &["localhost:5001".into()]));
         for (host, is) in [("localhost:5000", true), ("[::1]:5000", true), ("127.0.0.1", true), ("localhost.example", false)] {
             assert_eq!(is_loopback(host), is, "{host}");
         }

@@ -22,9 +22,16 @@ const CERTIFICATES: &str = "/etc/docker/certs.d";
 /// Not ready: its image can't be had, or it does not start.
 pub fn ensure(place: &Place<'_>, info: &Value) -> Result<String> {
     let builder = place.name();
-    let (text, mut node) = definition(place, info);
+    let definition = Definition::of(place, info);
+    let mut node = definition.node(place, definition.needs_host);
     let found = place.found(&builder)?;
-    let same = found.iter().flat_map(|found| &found.nodes).any(|old| old.name == node.name);
+    let is = |name: &str| found.iter().flat_map(|found| &found.nodes).any(|old| old.name == name);
+    // One that sees more than it must is good: a run against a registry on loopback costs no cache.
+    let wider = definition.node(place, true);
+    if is(&wider.name) {
+        node = wider;
+    }
+    let same = is(&node.name);
     if same && found.iter().flat_map(|found| &found.nodes).all(|old| old.status == "running") {
         return Ok(node.name);
     }
@@ -32,7 +39,7 @@ pub fn ensure(place: &Place<'_>, info: &Value) -> Result<String> {
         remove(place, &builder, found.is_some())?;
         node.options.insert(0, format!("image={}", image(place)?));
         let config = place.repo.join(build::FOLDER).join("buildkitd.toml");
-        store::write(&place.repo.join(build::FOLDER), "buildkitd.toml", &text)?;
+        store::write(&place.repo.join(build::FOLDER), "buildkitd.toml", &definition.text)?;
         report::note(&format!("making the builder {builder} ({DRIVER}, BuildKit {})", BUILDKIT.1));
         place.runner.read(&docker::create_builder(&builder, DRIVER, &node, Some(&config), false))?;
     }
@@ -77,28 +84,44 @@ fn image(place: &Place<'_>) -> Result<String> {
     Err(fault.hint("`--builder default` builds with the engine's own, `--builder NAME` with one of buildx's").into())
 }
 
-/// The configuration of BuildKit and the node, whose name says what both are made of.
-fn definition(place: &Place<'_>, info: &Value) -> (String, Node) {
-    let mut registries = buildkitd::registries(info, &place.registries());
-    let mut content = Vec::new();
-    for (host, file) in certificates(Utf8Path::new(CERTIFICATES)) {
-        let registry = registries.entry(host).or_default();
-        content.push(std::fs::read_to_string(&file).unwrap_or_default());
-        match file.extension() {
-            Some("cert") => registry.keypairs.push((file.with_extension("key"), file)),
-            _ => registry.ca.push(file),
+/// What the builder is made of.
+struct Definition {
+    /// `buildkitd.toml`
+    text: String,
+    options: Vec<String>,
+    needs_host: bool,
+    /// What it depends on beside these.
+    more: Vec<String>,
+}
+
+impl Definition {
+    fn of(place: &Place<'_>, info: &Value) -> Definition {
+        let mut registries = buildkitd::registries(info);
+        let mut more = vec![info["ID"].as_str().unwrap_or_default().to_owned()];
+        for (host, file) in certificates(Utf8Path::new(CERTIFICATES)) {
+            let registry = registries.entry(host).or_default();
+            more.push(std::fs::read_to_string(&file).unwrap_or_default());
+            match file.extension() {
+                Some("cert") => registry.keypairs.push((file.with_extension("key"), file)),
+                _ => registry.ca.push(file),
+            }
         }
+        // Whoever starts it, it ends with its engine.
+        let mut options = vec!["restart-policy=no".to_owned()];
+        options.extend(place.private.then(|| format!("cgroup-parent={}", sandbox::CGROUP)));
+        options.extend(proxies(info));
+        let needs_host = buildkitd::needs_host_network(&registries, &place.registries());
+        Definition { text: buildkitd::text(&registries), options, needs_host, more }
     }
-    let text = buildkitd::text(&registries);
-    // Whoever starts it, it ends with its engine.
-    let mut options = vec!["restart-policy=no".to_owned()];
-    options.extend(buildkitd::needs_host_network(&registries).then(|| "network=host".to_owned()));
-    options.extend(place.private.then(|| format!("cgroup-parent={}", sandbox::CGROUP)));
-    options.extend(proxies(info));
-    let engine = info["ID"].as_str().unwrap_or_default();
-    let made_of = [text.as_str(), &options.join("\n"), engine, BUILDKIT.0, BUILDKIT.1, &content.join("\n")];
-    let name = format!("{}-{}", place.name(), short(&made_of));
-    (text, Node { name, options, ..Node::default() })
+
+    /// The node, whose name says what it is made of.
+    fn node(&self, place: &Place<'_>, on_host: bool) -> Node {
+        let mut options = self.options.clone();
+        options.extend(on_host.then(|| "network=host".to_owned()));
+        let made_of = [&self.text, &options.join("\n"), &self.more.join("\n"), BUILDKIT.0, BUILDKIT.1];
+        let name = format!("{}-{}", place.name(), short(&made_of));
+        Node { name, options, ..Node::default() }
+    }
 }
 
 /// The proxies of the engine, but for those with a password: options are no place for one.

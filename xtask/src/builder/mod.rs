@@ -10,9 +10,9 @@ pub mod spread;
 use std::str::FromStr;
 
 use anyhow::Result;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::build::health;
+use crate::build::{self, health};
 use crate::cmd::Effect;
 use crate::config::{Config, Env};
 use crate::docker::{self, Found};
@@ -54,6 +54,8 @@ pub struct Builder {
     /// For buildx; none: the one that it takes by itself, which is the engine's own unless another was chosen there.
     pub name: Option<String>,
     pub spread: Spread,
+    /// What a command must say for the same builder, where that is not the default.
+    pub flag: &'static str,
     /// The nodes of `[builders]` among its own.
     remotes: Vec<Remote>,
 }
@@ -88,6 +90,11 @@ impl Place<'_> {
     }
 }
 
+/// Where the keys and certificates are that a variable holds: buildx wants files.
+pub fn keys(repo: &Utf8Path) -> Utf8PathBuf {
+    repo.join(build::FOLDER).join("builders")
+}
+
 /// Forgets a builder of ours, with its container.
 fn remove(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
     if exists { place.runner.read(&docker::remove_builder(builder)).map(drop) } else { Ok(()) }
@@ -111,7 +118,7 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     let platforms = platforms(plan);
     let mut spread = spread(choice, place.config, plan);
     if let Choice::Named(name) = choice {
-        return Ok(Builder { name: Some(name.clone()), spread, remotes: Vec::new() });
+        return Ok(Builder { name: Some(name.clone()), spread, ..Builder::default() });
     }
     let remotes = match choice {
         Choice::Auto => remote::nodes(&place.config.builders, &platforms),
@@ -125,10 +132,10 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     let own = if here.is_empty() { None } else { Some(container::ensure(place, &health::engine(place.runner)?)?) };
     spread.loads = Some(facts::host_platform());
     if remotes.is_empty() {
-        return Ok(Builder { name: Some(place.name()), spread, remotes });
+        return Ok(Builder { name: Some(place.name()), spread, flag: " --builder container", remotes });
     }
     let name = remote::ensure(place, &remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
-    let builder = Builder { name: Some(name), spread, remotes };
+    let builder = Builder { name: Some(name), spread, flag: "", remotes };
     builder.check(place.runner, "cannot reach")?;
     Ok(builder)
 }
@@ -179,29 +186,33 @@ impl Builder {
             return Err(fault.hint("run the same command again: it is started, and its cache is kept").into());
         }
         // Ours come in the order in which they were made; a container of ours is the last.
-        let mut titles: Vec<String> = self.remotes.iter().map(Remote::title).collect();
-        titles.resize(found.len(), "the builder on this machine".into());
-        let of = |runs: bool| {
-            let nodes = found.iter().zip(&titles).filter(|(node, _)| (node.status == "running") == runs);
-            nodes.map(|(_, title)| title.as_str()).collect::<Vec<_>>()
-        };
-        let (gone, there) = (of(false), of(true));
-        if gone.is_empty() {
-            return Ok(());
+        let remote = |at: usize| self.remotes.get(at);
+        let title = |at: usize| remote(at).map_or_else(|| "this machine".to_owned(), Remote::title);
+        let (gone, there): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|at| found[*at].status != "running");
+        let mut said = None;
+        let mut lines = Vec::new();
+        for at in gone {
+            let why = match (remote(at).and_then(|remote| remote.dial()), &said) {
+                (Some(why), _) => why,
+                (None, Some(why)) => String::clone(why),
+                (None, None) => said.insert(self.why(runner, name)?).clone(),
+            };
+            lines.push(format!("of {}: {why}", title(at)));
         }
-        let why = self.why(runner, name)?;
+        let there: Vec<String> = there.into_iter().map(title).collect();
         let others = if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) };
-        let fault = Fault::not_ready(format!("{cannot} the builder of {}: {why}{others}", gone.join(" and of ")));
+        let fault = Fault::not_ready(format!("{cannot} the builder {}{others}", lines.join("; ")));
         Err(fault.hint("see [builders] in images.toml; `--builder container` builds everything on this machine").into())
     }
 
-    /// What keeps a node away: asked until the first attempt has failed, for buildx itself only says that it waited.
+    /// What keeps away a node that listens: asked until the first attempt has failed, for buildx only says that it waited.
     fn why(&self, runner: &Runner, name: &str) -> Result<String> {
         let said = std::sync::Mutex::new(String::new());
         let cause = || said.lock().ok().and_then(|said| remote::cause(&said));
         let ask = docker::boot_builder(Effect::Probe, name).timeout(std::time::Duration::from_secs(25));
         let keep = |line: &str| {
-            if let Ok(mut said) = said.lock() {
+            // The others can't be told apart, and were asked by us.
+            if let (Ok(mut said), false) = (said.lock(), line.contains("dial tcp")) {
                 said.push_str(line);
                 said.push('\n');
             }

@@ -1,6 +1,9 @@
 //! Nodes of `[builders]`: BuildKit daemons elsewhere, put together as one buildx builder.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
@@ -8,12 +11,15 @@ use camino::Utf8PathBuf;
 use super::container::short;
 use super::spread::suffix;
 use super::{Place, certificate, remove};
-use crate::build::{self, store};
+use crate::build::store;
 use crate::config::Env;
 use crate::config::types;
 use crate::docker;
 use crate::error::Fault;
 use crate::facts;
+
+/// How long a daemon may take to accept a connection.
+const DIAL: Duration = Duration::from_secs(5);
 
 /// A daemon, and the platforms that are built on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +54,20 @@ impl Remote {
         format!("{} at {}", self.platforms.join(", "), self.address)
     }
 
+    /// Why nothing listens at its address; `None`: something does, or that can't be told from here.
+    pub fn dial(&self) -> Option<String> {
+        let address = self.address.strip_prefix("tcp://")?;
+        let Some(found) = address.to_socket_addrs().ok().and_then(|mut found| found.next()) else {
+            return Some("there is no such host".into());
+        };
+        let error = TcpStream::connect_timeout(&found, DIAL).err()?;
+        Some(match error.kind() {
+            ErrorKind::ConnectionRefused => "connection refused".into(),
+            ErrorKind::TimedOut => format!("no answer within {}", humantime::format_duration(DIAL)),
+            _ => error.to_string(),
+        })
+    }
+
     fn node(&self, place: &Place<'_>) -> Result<docker::Node> {
         let mut options = Vec::new();
         for (option, key, text) in [("cacert", "ca", &self.ca), ("cert", "cert", &self.cert), ("key", "key", &self.key)] {
@@ -70,7 +90,7 @@ impl Remote {
             })?,
         };
         let path = if value.trim_start().starts_with("-----BEGIN ") {
-            let folder = place.repo.join(build::FOLDER).join("builders");
+            let folder = super::keys(place.repo);
             // Only the owner may read it.
             store::write(&folder, name, &value)?;
             folder.join(name)
@@ -118,7 +138,7 @@ pub fn ensure(place: &Place<'_>, remotes: &[Remote], local: Option<(&str, &[Stri
 }
 
 /// (what an error of gRPC has, what that means)
-const CAUSES: [(&str, &str); 10] = [
+const CAUSES: [(&str, &str); 8] = [
     ("expired certificate", "it refuses our certificate, which has expired"),
     ("has expired or is not yet valid", "its certificate has expired or is not valid yet"),
     ("unknown certificate authority", "it refuses our certificate, which its authority did not sign"),
@@ -127,8 +147,6 @@ const CAUSES: [(&str, &str); 10] = [
     ("certificate required", "it wants a certificate: `cert` and `key`"),
     ("reading server preface: EOF", "it ends the connection: does it want TLS (`ca`, `cert`, `key`)?"),
     ("first record does not look like a TLS handshake", "it does not speak TLS"),
-    ("connection refused", "connection refused"),
-    ("no such host", "there is no such host"),
 ];
 /// After so many attempts we don't wait for one that fails with a known error: which one it is depends on who is quicker.
 const ATTEMPTS: usize = 8;
@@ -176,7 +194,6 @@ mod tests {
             )
         };
         for (said, cause) in [
-            (dialing("dial tcp 127.0.0.1:7479: connect: connection refused"), "connection refused"),
             (
                 "Err: connection error: desc = \"error reading server preface: remote error: tls: expired certificate\"".into(),
                 "it refuses our certificate, which has expired",
@@ -192,6 +209,18 @@ mod tests {
         let pipe = "Err: write tcp 127.0.0.1:1->127.0.0.1:2: write: broken pipe\n";
         assert_eq!(super::cause(pipe), None, "the next attempt may tell more");
         assert!(super::cause(&pipe.repeat(ATTEMPTS)).is_some());
+    }
+
+    #[test]
+    fn nothing_listens_where_nobody_is() {
+        let at = |address: String| Remote { platforms: Vec::new(), address, ca: None, cert: None, key: None }.dial();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("tcp://{}", listener.local_addr().unwrap());
+        assert_eq!(at(address.clone()), None);
+        drop(listener);
+        assert_eq!(at(address).as_deref(), Some("connection refused"));
+        assert_eq!(at("tcp://host.invalid:1".into()).as_deref(), Some("there is no such host"));
+        assert_eq!(at("unix:///run/x".into()), None);
     }
 
     #[test]

@@ -33,3 +33,27 @@ pub fn remove(runner: &Runner, paths: &Paths) -> Result<()> {
     let ours = files.filter(|file| file.file_name().starts_with(docker::PREFIX));
     ours.map(|file| file.path().to_owned()).try_for_each(|file| remove_file(&file))
 }
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8Path;
+
+    use super::*;
+
+    #[test]
+    fn buildx_forgets_ours_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        let paths = Paths { cache: folder.to_owned(), run: folder.join("run") };
+        remove(&Runner::default(), &paths).unwrap();
+        let instances = paths.docker_config().join("buildx/instances");
+        std::fs::create_dir_all(&instances).unwrap();
+        for name in ["slipway-0a1b2c3d", "slipway-0a1b2c3d-remote", "mine", "slipwayish"] {
+            std::fs::write(instances.join(name), "{}").unwrap();
+        }
+        remove(&Runner::default(), &paths).unwrap();
+        let mut left: Vec<String> = instances.read_dir_utf8().unwrap().map(|file| file.unwrap().file_name().to_owned()).collect();
+        left.sort();
+        assert_eq!(left, ["mine", "slipwayish"]);
+    }
+}
