@@ -4,42 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::clone::Ran;
-use crate::farm::Farm;
+use crate::farm::{Farm, Made};
 use crate::tiny::{IDS, IMAGES, Tiny};
-
-/// The builders that runs in a repository make; gone when dropped.
-struct Made<'a> {
-    tiny: &'a Tiny,
-    name: String,
-}
-
-impl<'a> Made<'a> {
-    fn by(tiny: &'a Tiny) -> Made<'a> {
-        let path = tiny.path().canonicalize().unwrap();
-        let path = path.to_str().unwrap();
-        let mut hash = Sha256::new();
-        hash.update(path.len().to_le_bytes());
-        hash.update(path);
-        let hex: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Made { tiny, name: format!("slipway-{hex}") }
-    }
-
-    fn container(&self) -> String {
-        let found = self.tiny.engine(&format!("docker ps --quiet --filter name=buildx_buildkit_{}", self.name));
-        found.stdout.trim().to_owned()
-    }
-}
-
-impl Drop for Made<'_> {
-    fn drop(&mut self) {
-        for name in [format!("{}-remote", self.name), self.name.clone()] {
-            self.tiny.engine(&format!("docker buildx rm --force {name}"));
-        }
-    }
-}
 
 /// Images with a test, and `more` lines.
 fn images(tiny: &Tiny, more: &str) {
@@ -201,7 +168,18 @@ fn a_node_that_is_gone_or_refuses_us_is_named_and_nothing_is_published() {
     let said = ["old.pem", "`cert` of the builder of linux/amd64: it has expired, on 2020-01-02T00:00:00Z"];
     assert!(said.iter().all(|said| expired.contains(said)), "{expired}");
 
-    spread(&tiny, &farm.table(&of, "client"), 4);
+    let table = farm.table(&of, "client");
+    spread(&tiny, &table.replace("certs/ca.pem", "certs/client.pem"), 4);
+    tiny.version("v0.1.0");
+    let wrong = ci(&tiny, "v0.1.0", &[]).expect(3).stderr;
+    assert!(wrong.contains("its certificate is not signed by the authority in `ca`"), "{wrong}");
+
+    spread(&tiny, &table.replace("\"certs/client-key.pem\"", "\"${FARM_KEY}\""), 4);
+    tiny.version("v0.1.0");
+    let unset = ci(&tiny, "v0.1.0", &[]).expect(3).stderr;
+    assert!(unset.contains("cannot use `key` of the builder of linux/amd64: ${FARM_KEY} is not set"), "{unset}");
+
+    spread(&tiny, &table, 4);
     tiny.version("v0.1.0");
     farm.stop(1);
     let unreachable = ci(&tiny, "v0.1.0", &[]).expect(3).stderr;

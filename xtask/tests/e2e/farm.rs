@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::process::Command;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::clone::Ran;
 use crate::tiny::Tiny;
 
@@ -128,6 +130,37 @@ impl Drop for Farm<'_> {
     fn drop(&mut self) {
         for node in &self.nodes {
             self.tiny.engine(&format!("docker rm --force --volumes {}", node.name));
+        }
+    }
+}
+
+/// The builders that runs in a repository make; gone when dropped.
+pub struct Made<'a> {
+    tiny: &'a Tiny,
+    pub name: String,
+}
+
+impl<'a> Made<'a> {
+    pub fn by(tiny: &'a Tiny) -> Made<'a> {
+        let path = tiny.path().canonicalize().unwrap();
+        let path = path.to_str().unwrap();
+        let mut hash = Sha256::new();
+        hash.update(path.len().to_le_bytes());
+        hash.update(path);
+        let hex: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Made { tiny, name: format!("slipway-{hex}") }
+    }
+
+    pub fn container(&self) -> String {
+        let found = self.tiny.engine(&format!("docker ps --quiet --filter name=buildx_buildkit_{}", self.name));
+        found.stdout.trim().to_owned()
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        for name in [format!("{}-remote", self.name), self.name.clone()] {
+            self.tiny.engine(&format!("docker buildx rm --force {name}"));
         }
     }
 }
