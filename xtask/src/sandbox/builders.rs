@@ -6,25 +6,20 @@ use super::paths::{Paths, remove_file};
 use super::{client_env, dockerd};
 use crate::docker;
 use crate::exec::Runner;
+use crate::report;
 
 /// Removes our builders, those of all checkouts, and no other.
 ///
 /// # Errors
-/// A container or a file that can't be removed. An engine that does not answer keeps its containers: they don't run without it.
+/// A file that can't be removed. A container that can't be is told and left: the engine ends next, and does not start it.
 pub fn remove(runner: &Runner, paths: &Paths) -> Result<()> {
     if dockerd::answers(paths) {
         let mut client = runner.clone();
         for (name, value) in client_env(paths, true) {
             client.set_env(&name, &value);
         }
-        let list = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let containers = list(client.read(&docker::builder_containers())?);
-        if !containers.is_empty() {
-            client.read(&docker::remove_containers(&containers))?;
-        }
-        let volumes = list(client.read(&docker::builder_volumes())?);
-        if !volumes.is_empty() {
-            client.read(&docker::remove_volumes(&volumes))?;
+        if let Err(error) = remove_containers(&client) {
+            report::note(&format!("warning: {error:#}"));
         }
     }
     // What buildx knows of them: a file each.
@@ -32,6 +27,16 @@ pub fn remove(runner: &Runner, paths: &Paths) -> Result<()> {
     let files = instances.read_dir_utf8().into_iter().flatten().flatten();
     let ours = files.filter(|file| file.file_name().starts_with(docker::PREFIX));
     ours.map(|file| file.path().to_owned()).try_for_each(|file| remove_file(&file))
+}
+
+fn remove_containers(client: &Runner) -> Result<()> {
+    let list = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let containers = list(client.read(&docker::builder_containers())?);
+    if !containers.is_empty() {
+        client.read(&docker::remove_containers(&containers))?;
+    }
+    let volumes = list(client.read(&docker::builder_volumes())?);
+    if volumes.is_empty() { Ok(()) } else { client.read(&docker::remove_volumes(&volumes)).map(drop) }
 }
 
 #[cfg(test)]
