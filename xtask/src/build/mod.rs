@@ -116,7 +116,7 @@ impl Run<'_> {
             // No step is to blame: this tells what is missing; should all be there, it is a failure like any other.
             End::Failed if attempt.has_no_fault() || attempt.is_cut_off() => {
                 health::buildx(shared.runner)?;
-                shared.builder.check(shared.runner, "lost")?;
+                shared.builder.check(shared.runner, "lost", &last_words(&attempt.state))?;
             }
             End::Failed => {}
             End::Late => {

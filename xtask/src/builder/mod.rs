@@ -136,7 +136,7 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     }
     let name = remote::ensure(place, &remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
     let builder = Builder { name: Some(name), spread, flag: "", remotes };
-    builder.check(place.runner, "cannot reach")?;
+    builder.check(place.runner, "cannot reach", "")?;
     Ok(builder)
 }
 
@@ -167,8 +167,9 @@ impl Builder {
     /// Whether all of its nodes run; asked before a run of remote nodes, and when a bake ends without a reason.
     ///
     /// # Errors
-    /// Not ready, naming the node that is gone and those that are there. `cannot`: "cannot reach", "lost".
-    pub fn check(&self, runner: &Runner, cannot: &str) -> Result<()> {
+    /// Not ready, naming the node that is gone and those that are there. `cannot`: "cannot reach", "lost"; `said`: the
+    /// last words of the bake.
+    pub fn check(&self, runner: &Runner, cannot: &str, said: &str) -> Result<()> {
         let Some(name) = &self.name else { return Ok(()) };
         let ask = docker::inspect_builder(Some(name));
         let exit = runner.output(&ask)?;
@@ -182,20 +183,24 @@ impl Builder {
         }
         let found = docker::found(&exit.stdout).nodes;
         if self.remotes.is_empty() {
-            let fault = Fault::not_ready(format!("{cannot} the builder {name}: it does not run any more"));
-            return Err(fault.hint("run the same command again: it is started, and its cache is kept").into());
+            if found.iter().any(|node| node.status == "running") {
+                // Somebody else's, of several nodes: which of them was needed is not known here.
+                return Ok(());
+            }
+            let fault = Fault::not_ready(format!("{cannot} the builder {name}, which does not run: {said}"));
+            return Err(fault.hint("run the same command again: it is started, and what it has cached is kept").into());
         }
         // Ours come in the order in which they were made; a container of ours is the last.
         let remote = |at: usize| self.remotes.get(at);
         let title = |at: usize| remote(at).map_or_else(|| "this machine".to_owned(), Remote::title);
         let (gone, there): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|at| found[*at].status != "running");
-        let mut said = None;
+        let mut refused = None;
         let mut lines = Vec::new();
         for at in gone {
-            let why = match (remote(at).and_then(|remote| remote.dial()), &said) {
+            let why = match (remote(at).and_then(Remote::dial), &refused) {
                 (Some(why), _) => why,
                 (None, Some(why)) => String::clone(why),
-                (None, None) => said.insert(self.why(runner, name)?).clone(),
+                (None, None) => refused.insert(self.why(runner, name)?).clone(),
             };
             lines.push(format!("of {}: {why}", title(at)));
         }
