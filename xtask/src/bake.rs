@@ -89,6 +89,8 @@ fn target(build: &Build, names: &BTreeMap<&str, String>, export: bool) -> Target
         tags: build.names().iter().take(1).filter(|_| export).map(|name| literal(name)).collect(),
         // One output: two of one build race on one image record. With the containerd store a pushed image is here too.
         output: vec![match export {
+            // A platform that is only built to see that it can be.
+            true if build.names().is_empty() => "type=cacheonly".into(),
             true if build.pushes_candidate() => "type=registry,oci-mediatypes=true".into(),
             true => "type=docker,oci-mediatypes=true".into(),
             false => "type=cacheonly".into(),

@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::engine::Choice;
-use crate::tasks;
+use crate::{builder, tasks};
 
 /// Typed container-image pipelines: the same commands on a laptop and in GitHub Actions.
 #[derive(Parser, Debug)]
@@ -34,9 +34,9 @@ pub struct Global {
     /// Another registry than the file says, such as localhost:5000.
     #[arg(long, global = true)]
     pub registry: Option<String>,
-    /// The buildx builder; default: the engine's own.
-    #[arg(long, global = true)]
-    pub builder: Option<String>,
+    /// auto: [builders], else the engine's own if it has the containerd image store, else container. container: one that we make. Else the name of one of buildx's (default is the engine's own).
+    #[arg(long, global = true, value_name = "auto|container|NAME", default_value = "auto", hide_default_value = true)]
+    pub builder: builder::Choice,
     /// auto: the Docker that answers, else the private sandbox.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub engine: Choice,

@@ -1,22 +1,24 @@
 //! What every task works with: the repository, its configuration, the plan, the engine, the runner.
 
 mod handed;
+mod planning;
 
 use std::cell::OnceCell;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::builder::{self, Builder, Place};
 use crate::cli::Global;
 use crate::config::condition::Condition;
-use crate::config::{self, Config, Env, EventKey};
+use crate::config::{self, Config, Env};
 use crate::engine::{self, Choice, Engine};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::exec::Runner;
-use crate::plan::{self, Plan};
-use crate::worktree::{self, WorkTree};
-use crate::{bases, credentials, event, facts, report, resolve, sandbox, template};
+use crate::plan::Plan;
+use crate::worktree::WorkTree;
+use crate::{credentials, event, facts, sandbox};
 
 /// Made once by `main`; configuration and engine are looked up when a task first asks.
 pub struct Context {
@@ -155,9 +157,28 @@ impl Context {
         (self.config, self.plan, self.resolved) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
     }
 
-    /// `--builder`
-    pub fn builder(&self) -> Option<&str> {
-        self.global.builder.as_deref()
+    /// What a plan is built with, by `--builder`, `[builders]` and the engine.
+    ///
+    /// # Errors
+    /// Not ready: it can't be made, or a node of it can't be reached.
+    pub fn builder(&self, plan: &Plan) -> Result<Builder> {
+        let place = Place {
+            runner: &self.runner,
+            repo: &self.repo,
+            env: &self.env,
+            config: self.config()?,
+            private: self.engine.as_ref().is_some_and(|engine| engine.private),
+            registry: self.engine.as_ref().and_then(|engine| engine.registry.as_deref()),
+        };
+        builder::ready(&place, &self.global.builder, plan)
+    }
+
+    /// The plan as it is given to bake: a build for each node that has a part in it.
+    ///
+    /// # Errors
+    /// Those of the configuration.
+    pub fn spread(&self, plan: &Plan) -> Result<Plan> {
+        Ok(builder::spread::expand(plan, &builder::spread(&self.global.builder, self.config()?, plan)))
     }
 
     /// `docker/images.toml`, or what `--config` names.
@@ -197,162 +218,6 @@ impl Context {
             recorded.default_branch = recorded.default_branch.or(default);
         }
         Ok(recorded)
-    }
-
-    /// What a plan needs to know of the world.
-    pub fn facts(&self, recorded: &event::Recorded) -> Result<facts::Facts> {
-        let config = self.config()?;
-        let rendered = template::render_all(&self.repo, config)?;
-        facts::gather(&self.runner, &self.repo, config, recorded, &self.env, &rendered)
-    }
-
-    /// The plan of this run: the one of `--plan`, else made here, with the digests of the bases as they are now; the
-    /// same one however often it is asked for.
-    ///
-    /// # Errors
-    /// Usage faults of configuration, event and selection; refused: a plan that leaves the sandbox.
-    pub fn plan(&self) -> Result<Plan> {
-        if let Some(plan) = self.plan.get() {
-            return Ok(plan.clone());
-        }
-        let plan = self.planned(true)?;
-        Ok(self.plan.get_or_init(|| plan).clone())
-    }
-
-    /// A plan for which no registry is asked: bases go by their names, so that its keys are not those of a run.
-    ///
-    /// # Errors
-    /// Those of [`Context::plan`].
-    pub fn draft(&self) -> Result<Plan> {
-        self.planned(false)
-    }
-
-    fn planned(&self, pin: bool) -> Result<Plan> {
-        let only = self.only()?;
-        let plan = match &self.global.plan {
-            Some(file) => plan::narrow(handed::load(file)?, &only, self.config()?)?,
-            None => {
-                let recorded = self.recorded()?;
-                match self.released_source(&recorded)? {
-                    Some(root) => self.plan_with(&self.config_of(root)?, root, &recorded, &only, pin)?,
-                    None => self.plan_with(self.config()?, &self.repo, &recorded, &only, pin)?,
-                }
-            }
-        };
-        for warning in &plan.warnings {
-            report::note(&format!("warning: {warning}"));
-        }
-        self.refuse_foreign(&plan)?;
-        Ok(plan)
-    }
-
-    /// The plan, with what the registry has already.
-    ///
-    /// # Errors
-    /// Those of [`Context::plan`], and the registry's.
-    pub fn resolved(&self) -> Result<Plan> {
-        if let Some(plan) = self.resolved.get() {
-            return Ok(plan.clone());
-        }
-        let mut plan = self.plan()?;
-        resolve::resolve(&self.runner, &self.repo, &mut plan)?;
-        Ok(self.resolved.get_or_init(|| plan).clone())
-    }
-
-    fn plan_with(
-        &self,
-        config: &Config,
-        root: &Utf8Path,
-        recorded: &event::Recorded,
-        only: &[Condition],
-        pin: bool,
-    ) -> Result<Plan> {
-        let rendered = template::render_all(root, config)?;
-        let mut facts = facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)?;
-        let draft = plan::plan(config, &recorded.event, &facts, only)?;
-        let mut open = draft.by_name();
-        let sandbox = self.engine.as_ref().filter(|engine| engine.sandbox);
-        if pin && sandbox.is_some() {
-            // Before their digests are asked for, which change with it.
-            sandbox::provide(
-                &self.runner,
-                &draft.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect(),
-            )?;
-        }
-        if !draft.skipped.is_empty() {
-            open.extend(plan::looks(config, &recorded.event, &facts));
-        }
-        if !pin || open.is_empty() {
-            return Ok(draft);
-        }
-        let bases = bases::look(&self.runner, &open, sandbox.and_then(|engine| engine.registry.as_deref()));
-        facts::add_bases(&self.runner, root, config, &mut facts, bases);
-        plan::plan(config, &recorded.event, &facts, only)
-    }
-
-    /// A run that replaces a released version builds the source of its git tag, never whatever the branch is now.
-    fn released_source(&self, recorded: &event::Recorded) -> Result<Option<&Utf8Path>> {
-        let config = self.config()?;
-        let (key, branch) = match &recorded.event {
-            Event::Schedule { branch } => (EventKey::Schedule, branch),
-            Event::Manual { branch, .. } => (EventKey::Manual, branch),
-            _ => return Ok(None),
-        };
-        if branch.is_some() && *branch != recorded.default_branch {
-            return Ok(None);
-        }
-        let replaces = |build: &config::Build| build.on.iter().any(|policy| policy.event == key && policy.replace);
-        let Some(file) = config.version_file.as_ref().filter(|_| config.builds.iter().any(replaces)) else { return Ok(None) };
-        match worktree::commit(&self.runner, &self.repo, &format!("refs/tags/{}", file.version.text))? {
-            Some(commit) => {
-                report::note(&format!("{} is released: its own source is built, commit {}", file.version.text, &commit[..7]));
-                self.root_of(&commit).map(Some)
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Where the source of a plan is: the checkout, or a work tree of the plan's commit.
-    ///
-    /// # Errors
-    /// Refused: a plan of `--plan` that is not of this source.
-    pub fn root(&self, plan: &Plan) -> Result<&Utf8Path> {
-        let root = match (&plan.event, &plan.commit) {
-            (Event::Schedule { .. } | Event::Manual { .. }, Some(commit)) => self.root_of(commit)?,
-            _ => &self.repo,
-        };
-        if self.global.plan.is_some() && root == self.repo && self.checked.get().is_none() {
-            self.refuse_another_source(plan)?;
-            self.checked.get_or_init(|| ());
-        }
-        Ok(root)
-    }
-
-    fn root_of(&self, commit: &str) -> Result<&Utf8Path> {
-        if let Some((_, tree)) = self.source.get().filter(|(have, _)| have == commit) {
-            return Ok(tree.path());
-        }
-        if worktree::commit(&self.runner, &self.repo, "HEAD")?.is_none_or(|head| head == commit) {
-            return Ok(&self.repo);
-        }
-        let tree = WorkTree::new(&self.runner, &self.repo, commit)?;
-        Ok(self.source.get_or_init(|| (commit.to_owned(), tree)).1.path())
-    }
-
-    /// With the sandbox nothing of another registry may be written, but for one on this machine that was asked for.
-    fn refuse_foreign(&self, plan: &Plan) -> Result<()> {
-        let Some(registry) = self.engine.as_ref().and_then(|engine| engine.registry.as_deref()) else { return Ok(()) };
-        let is_here = |registry: &&str| ["localhost:", "127.0.0.1:", "[::1]:"].iter().any(|host| registry.starts_with(host));
-        let registry = self.global.registry.as_deref().filter(is_here).unwrap_or(registry);
-        match plan.builds.iter().find(|build| !build.repository.starts_with(&format!("{registry}/"))) {
-            Some(build) => {
-                let message = format!("the plan writes to {}, and the sandbox may only write to {registry}", build.repository);
-                Err(Fault::refused(message)
-                    .hint(format!("plan again with `--registry {registry}`, or use `--engine host`"))
-                    .into())
-            }
-            None => Ok(()),
-        }
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! The flags are those of the Docker CLI reference, <https://docs.docker.com/reference/cli/docker/>.
 
+mod builders;
 pub mod compose;
 
 use std::time::Duration;
 
 use camino::Utf8Path;
+
+pub use builders::*;
 
 use crate::cmd::{Cmd, Effect};
 
@@ -43,9 +46,9 @@ pub fn server_version() -> Cmd {
     Cmd::probe("docker", "ask the host's Docker").args(["version", "--format", "{{.Server.Version}}"])
 }
 
-/// `docker buildx bake` of the sandbox's base images, from a file on stdin.
-pub fn bake_bases(file: &str, targets: impl Iterator<Item = String>) -> Cmd {
-    let cmd = Cmd::change("docker", "build the base images").args(["buildx", "bake", "--progress", "plain", "--file", "-"]);
+/// `docker buildx bake` of images that the sandbox serves, from a file on stdin.
+pub fn bake_bases(file: &str, targets: impl Iterator<Item = String>, why: &str) -> Cmd {
+    let cmd = Cmd::change("docker", why).args(["buildx", "bake", "--progress", "plain", "--file", "-"]);
     cmd.args(targets).stdin(file)
 }
 
@@ -85,8 +88,10 @@ pub fn tag(image: &str, name: &str) -> Cmd {
 }
 
 /// Fetches an image by its digest, for engines that do not keep what a builder pushed.
-pub fn pull(reference: &str) -> Cmd {
-    Cmd::change("docker", format!("fetch {reference}")).args(["pull", "--quiet", reference])
+pub fn pull(reference: &str, platform: Option<&str>) -> Cmd {
+    let cmd = Cmd::change("docker", format!("fetch {reference}")).args(["pull", "--quiet"]);
+    let cmd = platform.map_or(cmd.clone(), |platform| cmd.args(["--platform", platform]));
+    cmd.arg(reference)
 }
 
 /// Writes one platform of an image to a file.

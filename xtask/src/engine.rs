@@ -28,6 +28,8 @@ pub enum Choice {
 pub struct Engine {
     /// Every repository and cache must then be one of `registry`.
     pub sandbox: bool,
+    /// It is the sandbox's own, not the host's.
+    pub private: bool,
     /// `localhost:5000`.
     pub registry: Option<String>,
     /// For every command: `DOCKER_HOST`, `DOCKER_CONFIG`, `PATH`.
@@ -79,5 +81,5 @@ fn sandboxed(runner: &Runner) -> Result<Engine> {
 }
 
 fn of(state: &sandbox::State) -> Result<Engine> {
-    Ok(Engine { sandbox: true, registry: Some(state.registry()), env: sandbox::env(state)? })
+    Ok(Engine { sandbox: true, private: state.engine, registry: Some(state.registry()), env: sandbox::env(state)? })
 }

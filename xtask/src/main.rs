@@ -3,6 +3,7 @@
 mod bake;
 mod bases;
 mod build;
+mod builder;
 mod candidate;
 mod cli;
 mod cmd;

@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::health;
 use super::outcome::{self, Ending, Steps};
 use super::units::Group;
+use crate::builder::Builder;
+use crate::builder::spread::whole;
 use crate::error::Fault;
 use crate::exec::Runner;
 use crate::plan::{Build, Plan};
@@ -27,6 +29,12 @@ impl<'a> Attempt<'a> {
         !self.state.answered || self.state.verdict().is_none_or(|(at, _)| self.state.failing_step(at).is_none())
     }
 
+    /// The connection to the builder ended, or it ended its own work: a step that was cut off by that is not to blame.
+    pub fn is_cut_off(&self) -> bool {
+        let words = ["code = Unavailable", "code = Canceled", "context canceled"];
+        self.state.messages.iter().any(|line| words.iter().any(|word| line.contains(word)))
+    }
+
     /// The build whose step broke a target: bake may name a child for what its parent did.
     pub fn culprit(&self, at: usize) -> Option<&Seen<'a>> {
         let seen = self.builds.iter().find(|seen| seen.at == at)?;
@@ -39,7 +47,7 @@ impl<'a> Attempt<'a> {
 pub struct Shared<'a> {
     pub runner: &'a Runner,
     pub repo: &'a Utf8Path,
-    pub builder: Option<&'a str>,
+    pub builder: &'a Builder,
     pub plan: &'a Plan,
     pub display: &'a Display,
     pub fail_fast: bool,
@@ -106,8 +114,8 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
         Some(only) if group.len() == 1 => only.clone(),
         _ => format!("{} images", group.len()),
     };
-    let cmd = docker::bake(&bake.text, shared.repo, shared.builder, &metadata.0, &format!("build {what}"));
-    let cmd = cmd.stdin_from(source(shared.plan, group));
+    let cmd = docker::bake(&bake.text, shared.repo, shared.builder.name.as_deref(), &metadata.0, &format!("build {what}"));
+    let cmd = cmd.stdin_from(source(shared, group));
 
     let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));
     let watched = Mutex::new(Watched { state, done: vec![None; targets.len()], end: None, asked: false, silence: None });
@@ -252,10 +260,12 @@ impl Drop for Metadata {
 }
 
 /// The command that prints the bake file of a group, with the bases pinned as they are in this run.
-fn source(plan: &Plan, group: &Group) -> String {
+fn source(shared: &Shared<'_>, group: &Group) -> String {
+    let (plan, builder) = (shared.plan, shared.builder.flag);
     let all = plan.builds.len() == group.len();
-    let only = group.iter().filter(|_| !all).map(|id| format!(" --only id={id}")).collect::<String>();
-    format!("cargo xtask plan --resolve --event {}{only} --format bake", plan.event.flag())
+    let only = group.iter().filter(|_| !all).map(|id| whole(id)).collect::<std::collections::BTreeSet<_>>();
+    let only: String = only.iter().map(|id| format!(" --only id={id}")).collect();
+    format!("cargo xtask plan --resolve --event {}{only}{builder} --format bake", plan.event.flag())
 }
 
 /// What buildx writes with `--metadata-file`: target → facts.

@@ -8,12 +8,26 @@ use super::outcome::Outcome;
 use super::store::{Image, Store};
 use crate::docker;
 use crate::exec::Runner;
+use crate::facts;
 use crate::plan::{Build, Plan};
 use crate::receipt::Receipt;
 use crate::registry;
 
 /// Build id → configuration of the image that was loaded, one a platform.
 pub type Configs = BTreeMap<String, Vec<registry::Image>>;
+
+/// The platforms under which the engine fetches an image; `None`: as it would by itself.
+///
+/// Those that run here, to be tested; the first of an image of which none does.
+pub fn to_fetch(build: &Build) -> Vec<Option<&str>> {
+    let own = facts::host_platform();
+    if build.platforms == [own.as_str()] {
+        return vec![None];
+    }
+    let runs = |platform: &&String| **platform == own || facts::emulates(platform);
+    let found: Vec<Option<&str>> = build.platforms.iter().filter(runs).map(|platform| Some(platform.as_str())).collect();
+    if found.is_empty() { vec![build.platforms.first().map(String::as_str)] } else { found }
+}
 
 /// Fills in the sizes, and says what the images consist of that were not pushed.
 ///

@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::Result;
 use camino::Utf8Path;
 
+use crate::builder::Builder;
 use crate::exec::Runner;
 use crate::parallel;
 use crate::plan::{Action, Plan};
@@ -37,7 +38,7 @@ pub const FOLDER: &str = "target/slipway";
 pub struct Job<'a> {
     pub runner: &'a Runner,
     pub repo: &'a Utf8Path,
-    pub builder: Option<&'a str>,
+    pub builder: &'a Builder,
     pub plan: &'a Plan,
     pub display: &'a Display,
     /// How many bakes run at once.
@@ -114,7 +115,10 @@ impl Run<'_> {
         match attempt.end {
             End::Done | End::Skipped | End::Stopped => return Ok(()),
             // No step is to blame: this tells what is missing; should all be there, it is a failure like any other.
-            End::Failed if attempt.has_no_fault() => health::buildx(shared.runner)?,
+            End::Failed if attempt.has_no_fault() || attempt.is_cut_off() => {
+                health::buildx(shared.runner)?;
+                shared.builder.check(shared.runner, "lost", &last_words(&attempt.state))?;
+            }
             End::Failed => {}
             End::Late => {
                 for seen in attempt.builds.iter().filter(|seen| seen.late) {

@@ -42,7 +42,7 @@ impl Fake {
         runner.set_env("FOLDER", folder.as_str());
         let display = Display::new([], false, true);
         let (runner, plan, display) = (&runner, &self.plan, &display);
-        run(&Job { runner, repo: folder, builder: None, plan, display, jobs: 1, fail_fast })
+        run(&Job { runner, repo: folder, builder: &Builder::default(), plan, display, jobs: 1, fail_fast })
     }
 
     /// The targets that each bake was asked for.

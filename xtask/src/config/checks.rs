@@ -51,7 +51,8 @@ pub fn check(file: &File, builds: &[Build], images: &BTreeSet<String>, root: &Ro
             at(&["builders", platform], format!("builder `{platform}` has one of cert and key without the other"));
         }
         for (key, path) in [("ca", &builder.ca), ("cert", &builder.cert), ("key", &builder.key)] {
-            if let Some(said) = path.as_ref().and_then(|path| root.inside(path).err()) {
+            let written = path.as_ref().filter(|path| !is_variable(path));
+            if let Some(said) = written.and_then(|path| root.inside(path).err()) {
                 at(&["builders", platform, key], said);
             }
         }
@@ -64,6 +65,12 @@ pub fn check(file: &File, builds: &[Build], images: &BTreeSet<String>, root: &Ro
     {
         at(&["retention", "grace"], format!("`{}` is not a time (write such as \"24h\" or \"7days\")", retention.grace));
     }
+}
+
+/// `${NAME}` alone: a path, or the text of the file, that is known when the builder is used.
+fn is_variable(text: &str) -> bool {
+    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 /// `in` names an image with one build, or a build.

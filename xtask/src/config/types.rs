@@ -364,9 +364,13 @@ impl Default for Retention {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Builder {
+    /// Of the BuildKit that builds this platform: "tcp://host:1234".
     pub address: String,
+    /// Who signed its certificate: a file, or "${NAME}", an environment variable with its path or its text.
     pub ca: Option<String>,
+    /// Our certificate, likewise.
     pub cert: Option<String>,
+    /// Our key, likewise.
     pub key: Option<String>,
 }
 

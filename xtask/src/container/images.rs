@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 
+use crate::build::images::to_fetch;
 use crate::candidate::{self, Digests};
 use crate::error::Fault;
 use crate::exec::Runner;
@@ -23,16 +24,18 @@ pub fn find(
 ) -> Result<BTreeMap<String, String>> {
     let (pushed, local): (Vec<&Build>, Vec<&Build>) =
         plan.builds.iter().filter(|build| wanted.contains(build.id.as_str())).partition(|build| build.pushes_candidate());
-    let mut found = BTreeMap::new();
+    let (mut found, mut pushed_images) = (BTreeMap::new(), Vec::new());
     for build in pushed {
         let Some(digest) = candidates.get(&build.id) else {
             let candidate = build.test.candidate.as_deref().unwrap_or_default();
             let fault = Fault::not_ready(format!("cannot test what is not built: {candidate} is not in the registry"));
             return Err(fault.hint(format!("run `cargo xtask ci-build --mode test --event {}`", plan.event.flag())).into());
         };
-        found.insert(build.id.clone(), candidate::by_digest(build, digest));
+        let image = candidate::by_digest(build, digest);
+        pushed_images.push((image.clone(), to_fetch(build)));
+        found.insert(build.id.clone(), image);
     }
-    fetch(runner, jobs, &found.values().cloned().collect::<Vec<_>>())?;
+    fetch(runner, jobs, &pushed_images)?;
     let name = |build: &&Build| Some((build.id.clone(), build.test.load.first()?.clone()));
     let local: Vec<(String, String)> = local.iter().filter_map(name).collect();
     are_here(runner, &local)?;
@@ -40,15 +43,19 @@ pub fn find(
     Ok(found)
 }
 
-/// What is not here yet of `images` (by digest).
-fn fetch(runner: &Runner, jobs: usize, images: &[String]) -> Result<()> {
+/// What is not here yet of `images` (by digest, each with its platforms).
+fn fetch(runner: &Runner, jobs: usize, images: &[(String, Vec<Option<&str>>)]) -> Result<()> {
+    let all: Vec<String> = images.iter().map(|(image, _)| image.clone()).collect();
     // One question for all; which ones are missing matters only when some are.
-    if images.is_empty() || runner.output(&docker::inspect_images(images))?.ok() {
+    if images.is_empty() || runner.output(&docker::inspect_images(&all))?.ok() {
         return Ok(());
     }
     let here = |image: &String| runner.output(&docker::inspect_images(std::slice::from_ref(image))).is_ok_and(|exit| exit.ok());
-    let pulls = images.iter().filter(|image| !here(image)).map(|image| docker::pull(image)).collect();
-    parallel::map(jobs, pulls, |cmd| runner.read(&cmd)).into_iter().try_for_each(|done| done.map(drop))
+    let missing = images.iter().filter(|(image, _)| !here(image));
+    let pull = |(image, platforms): &(String, Vec<Option<&str>>)| {
+        platforms.iter().try_for_each(|platform| runner.read(&docker::pull(image, *platform)).map(drop))
+    };
+    parallel::map(jobs, missing.collect(), pull).into_iter().collect()
 }
 
 /// The published image of a check, fetched; one that goes by a tag is always asked for again.
@@ -57,8 +64,8 @@ fn fetch(runner: &Runner, jobs: usize, images: &[String]) -> Result<()> {
 /// Not ready: it cannot be had.
 pub fn published(runner: &Runner, check: &Check, reference: &str) -> Result<()> {
     let done = match reference.contains('@') {
-        true => fetch(runner, 1, &[reference.to_owned()]),
-        false => runner.read(&docker::pull(reference)).map(drop),
+        true => fetch(runner, 1, &[(reference.to_owned(), vec![None])]),
+        false => runner.read(&docker::pull(reference, None)).map(drop),
     };
     if runner.is_interrupted() {
         return done;

@@ -83,7 +83,6 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
 /// What the file asks for and this program cannot do yet, said whenever it would have to.
 fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
     let asked = [
-        (!config.builders.is_empty(), "[builders]", "its nodes are not used, everything is built on one builder"),
         (publishes && config.retention.is_some(), "[retention]", "nothing is cleaned up"),
         (publishes && config.release.sign, "release.sign", "nothing is signed"),
         (publishes && config.release.sbom, "release.sbom", "no SBOM is attached"),

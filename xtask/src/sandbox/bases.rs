@@ -145,7 +145,7 @@ fn make(runner: &Runner, paths: &Paths, inputs: &Inputs, port: u16, bases: &[&Ba
     steps.say(&format!("building {} base images", bases.len()));
     let file = bake_file(port, inputs, bases).to_string();
     let targets = bases.iter().map(|base| base.target.clone());
-    let bake = docker::bake_bases(&file, targets).dir(contexts).timeout(LIMIT);
+    let bake = docker::bake_bases(&file, targets, "build the base images").dir(contexts).timeout(LIMIT);
     runner.read(&bake).map(drop)
 }
 

@@ -1,6 +1,8 @@
 //! The sandbox: a registry on loopback, base images and, where the machine has no Docker, an engine. One for the machine.
 
 mod bases;
+mod builders;
+mod buildkit;
 mod dockerd;
 mod emulation;
 mod http;
@@ -23,6 +25,7 @@ use serde::Serialize;
 
 use self::packages::{ENGINE, REGISTRY};
 use self::paths::{Paths, make_dir, remove_file};
+pub use self::process::CGROUP;
 pub use self::state::State;
 use self::steps::Steps;
 use crate::cmd::Cmd;
@@ -170,6 +173,37 @@ pub fn provide(runner: &Runner, platforms: &BTreeSet<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Serves an image of BuildKit as docker.io's mirror would.
+///
+/// # Errors
+/// Exit code 3: the sandbox does not run, there is no Go, or its module proxy can't be reached.
+pub fn buildkit(runner: &Runner) -> Result<()> {
+    let mut paths = Paths::find()?;
+    let gone = || Fault::not_ready("the sandbox is not running").hint("run `cargo xtask sandbox up`");
+    let state = well(&paths).ok_or_else(gone)?;
+    // This machine's own Docker has the network's.
+    if !state.engine || buildkit::is_served(state.port) {
+        return Ok(());
+    }
+    if runner.is_dry_run() {
+        report::note("would make an image of BuildKit from the Go module proxy");
+        return Ok(());
+    }
+    paths.cache.clone_from(&state.cache);
+    let lock = state::lock(runner, &paths)?;
+    if !buildkit::is_served(state.port) {
+        make_dir(&paths.tmp())?;
+        let mut step = runner.clone();
+        step.set_env(process::STEP, paths.run.as_str());
+        for (name, value) in client_env(&paths, true) {
+            step.set_env(&name, &value);
+        }
+        buildkit::make(&step, &paths, state.port, &Steps::start())?;
+    }
+    drop(lock);
+    Ok(())
+}
+
 /// What `up` would do, told; the state is the one it would most likely have.
 fn rehearse(runner: &Runner, paths: &Paths) -> State {
     let engine = engine::host(runner).is_none();
@@ -196,6 +230,7 @@ pub fn down(runner: &Runner, purge: bool) -> Result<()> {
     let lock = state::lock(runner, &paths)?;
     State::remove(&paths)?;
     process::end_strays(&paths.run);
+    builders::remove(runner, &paths)?;
     dockerd::stop(runner, &paths)?;
     registry::stop(&paths);
     emulation::remove(runner, &paths)?;

@@ -9,13 +9,14 @@ use camino::Utf8Path;
 use crate::build::outcome::{Ending, Outcome, Results};
 use crate::build::store::{self, Store};
 use crate::build::{self, caches, health, images, kept, lock};
+use crate::builder::{self, join};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::parallel;
 use crate::plan::{Action, Build, Plan};
 use crate::progress::display::Display;
 use crate::publish::{rebuild, stage};
-use crate::registry::Live;
+use crate::registry::{Digest, Live};
 use crate::{candidate, docker, receipt, report, template};
 
 #[derive(clap::Args, Debug)]
@@ -147,34 +148,46 @@ fn dockerfiles_are_current(context: &Context, plan: &Plan) -> Result<()> {
 fn build_all(context: &Context, plan: &Plan, fail_fast: bool) -> Result<Results> {
     let started = Instant::now();
     let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
-    let display = Display::new(plan.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());
+    let builder = context.builder(plan)?;
+    let spread = builder::spread::expand(plan, &builder.spread);
+    let display = Display::new(spread.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());
     let job = build::Job {
         runner: &context.runner,
         repo: context.root(plan)?,
-        builder: context.builder(),
-        plan,
+        builder: &builder,
+        plan: &spread,
         display: &display,
         jobs: context.jobs,
         fail_fast,
     };
     let outcomes = build::run(&job);
     display.clear();
+    let outcomes = join::join(&context.runner, plan, outcomes?)?;
     let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-    Ok(Results { schema: 1, seconds, builds: outcomes? })
+    Ok(Results { schema: 1, seconds, builds: outcomes })
 }
 
 /// Further local names; bake has given the first. An engine that did not keep what was pushed fetches it.
 fn name(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
     let runner = &context.runner;
     let good = || results.builds.iter().filter(|build| build.result.is_good());
-    let pushed = |id: &str| plan.builds.iter().any(|build| build.id == id && build.pushes_candidate());
-    let built = good().filter(|build| build.digest.is_some() && pushed(&build.id));
-    let candidates: Vec<String> = built.filter_map(|build| build.names.first().cloned()).collect();
+    let pushed = |id: &str| plan.builds.iter().find(|build| build.id == id && build.pushes_candidate());
+    let candidate = |outcome: &'_ Outcome| {
+        let build = pushed(&outcome.id)?;
+        let digest = Digest::parse(outcome.digest.as_deref()?).ok()?;
+        Some((outcome.names.first()?.clone(), candidate::by_digest(build, &digest), images::to_fetch(build)))
+    };
+    let candidates: Vec<_> = good().filter_map(candidate).collect();
     if !candidates.is_empty() {
-        let here = docker::images(&runner.output(&docker::inspect_images(&candidates))?.stdout);
-        let missing = candidates.iter().filter(|name| !here.iter().any(|image| image.is_called(name)));
-        let pulls = missing.map(|name| docker::pull(name)).collect();
-        parallel::map(context.jobs, pulls, |cmd| runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
+        // By digest: what a name says here may be of an earlier run.
+        let wanted: Vec<String> = candidates.iter().map(|(_, image, _)| image.clone()).collect();
+        let here = docker::images(&runner.output(&docker::inspect_images(&wanted))?.stdout);
+        let missing = candidates.into_iter().filter(|(name, ..)| !here.iter().any(|image| image.is_called(name))).collect();
+        let fetch = |(name, image, platforms): (String, String, Vec<Option<&str>>)| -> Result<()> {
+            platforms.iter().try_for_each(|platform| runner.read(&docker::pull(&image, *platform)).map(drop))?;
+            runner.read(&docker::tag(&image, &name)).map(drop)
+        };
+        parallel::map(context.jobs, missing, fetch).into_iter().collect::<Result<()>>()?;
     }
     let tags = good()
         .filter_map(|build| build.names.split_first())

@@ -57,6 +57,7 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
         rows.extend(compose(context, config));
     }
     rows.extend(trivy(context));
+    rows.extend(builders(context));
     rows.extend(extras(context));
     rows.push(disk(context));
     if context.json {
@@ -114,7 +115,7 @@ fn engine(context: &Context) -> Vec<Row> {
         Row::ok("image store", "containerd")
     } else {
         let fix = "set `\"features\": {\"containerd-snapshotter\": true}` in the engine's daemon.json";
-        Row::optional("image store", "not containerd's: no cache export, no publishing", fix)
+        Row::optional("image store", "not containerd's: builds go through a container that is made for them", fix)
     });
     let buildx = context.runner.output(&docker::buildx_version()).ok().filter(|exit| exit.ok());
     rows.push(match buildx {
@@ -167,10 +168,35 @@ fn login(context: &Context, config: &Config) -> Row {
     }
 }
 
+/// The builders that runs have made, and the nodes of `[builders]` that none has used yet.
+fn builders(context: &Context) -> Vec<Row> {
+    let listed = context.runner.output(&docker::builders()).ok().filter(|exit| exit.ok());
+    let ours = listed.map(|exit| docker::ours(&exit.stdout)).unwrap_or_default();
+    let mut rows = Vec::new();
+    for builder in &ours {
+        let node = |(endpoint, status, image): &(String, String, Option<String>)| {
+            format!("{} {status}", image.as_ref().unwrap_or(endpoint))
+        };
+        let nodes: Vec<String> = builder.nodes.iter().map(node).collect();
+        let found = format!("{} ({}): {}", builder.name, builder.driver, nodes.join(", "));
+        let runs = builder.nodes.iter().all(|(_, status, _)| status == "running");
+        rows.push(match (runs, builder.driver.as_str()) {
+            (false, "remote") => Row::optional("builder", found, "start its nodes; see [builders] in images.toml"),
+            // A container is started by the run that needs it.
+            _ => Row::ok("builder", found),
+        });
+    }
+    let known = |address: &String| ours.iter().flat_map(|ours| &ours.nodes).any(|(endpoint, ..)| endpoint == address);
+    let nodes = context.config().ok().into_iter().flat_map(|config| &config.builders);
+    let unused = nodes.filter(|(_, builder)| !known(&builder.address));
+    rows.extend(unused.map(|(platform, builder)| Row::ok("builder", format!("{platform} at {}: not used yet", builder.address))));
+    rows
+}
+
 fn emulation(config: &Config) -> Row {
     let own = facts::host_platform();
-    let mut foreign: Vec<&str> =
-        config.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).filter(|p| *p != own).collect();
+    let mut foreign: Vec<&str> = config.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect();
+    foreign.retain(|platform| *platform != own && !config.builders.contains_key(*platform));
     foreign.sort_unstable();
     foreign.dedup();
     let registered = |platform: &&str| facts::emulates(platform);

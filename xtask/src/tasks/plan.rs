@@ -37,7 +37,10 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         Format::Text => render::text(&plan),
         Format::Json => serde_json::to_string_pretty(&plan)?,
         Format::Github => render::github(&plan),
-        Format::Bake => bake::file(&plan, &plan.ids()).text.trim_end().to_owned(),
+        Format::Bake => {
+            let spread = context.spread(&plan)?;
+            bake::file(&spread, &spread.ids()).text.trim_end().to_owned()
+        }
         Format::Mermaid => render::mermaid(&plan),
     });
     Ok(())

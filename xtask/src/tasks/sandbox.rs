@@ -17,7 +17,11 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Action {
     /// Start what is not running
-    Up,
+    Up {
+        /// Serve an image of BuildKit too, made with Go; a builder that needs one asks for it by itself
+        #[arg(long)]
+        buildkit: bool,
+    },
     /// End it and put the machine back as it was
     Down {
         /// Delete its downloads, images and caches too
@@ -33,8 +37,11 @@ enum Action {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let (runner, json) = (&context.runner, context.json);
     match args.action {
-        Action::Up => {
+        Action::Up { buildkit } => {
             let state = sandbox::up(runner)?;
+            if buildkit {
+                sandbox::buildkit(runner)?;
+            }
             if !runner.is_dry_run() {
                 report::result(&if json { serde_json::to_string(&state)? } else { format!("registry {}", state.registry()) });
             }

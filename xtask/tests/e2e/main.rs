@@ -1,9 +1,11 @@
 //! End to end: the real program, engine, registry and builds, from fresh clones. Run by `cargo xtask test`.
 #![allow(clippy::unwrap_used)]
 
+mod builders;
 mod caches;
 mod clone;
 mod examples;
+mod farm;
 mod faults;
 mod gate;
 mod keys;

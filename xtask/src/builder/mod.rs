@@ -1,0 +1,241 @@
+//! Which builder a run uses: the engine's own, a container that we make, remote nodes, or one of buildx's.
+
+mod buildkitd;
+mod certificate;
+mod container;
+pub mod join;
+mod remote;
+pub mod spread;
+
+use std::str::FromStr;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::build::{self, health};
+use crate::cmd::Effect;
+use crate::config::{Config, Env};
+use crate::docker::{self, Found};
+use crate::error::Fault;
+use crate::exec::Runner;
+use crate::facts;
+use crate::plan::{Action, Plan};
+use remote::Remote;
+use spread::Spread;
+
+/// `--builder`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// `[builders]`, else the engine's own where it can do everything, else a container
+    #[default]
+    Auto,
+    /// A container that we make
+    Container,
+    /// One of buildx's
+    Named(String),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Choice, String> {
+        match text {
+            "" => Err("a builder has a name (`docker buildx ls` lists them)".into()),
+            "auto" => Ok(Choice::Auto),
+            "container" => Ok(Choice::Container),
+            name => Ok(Choice::Named(name.to_owned())),
+        }
+    }
+}
+
+/// What a run builds with.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    /// For buildx; none: the one that it takes by itself, which is the engine's own unless another was chosen there.
+    pub name: Option<String>,
+    pub spread: Spread,
+    /// What a command must say for the same builder, where that is not the default.
+    pub flag: &'static str,
+    /// The nodes of `[builders]` among its own.
+    remotes: Vec<Remote>,
+}
+
+/// What a builder is made for.
+pub struct Place<'a> {
+    pub runner: &'a Runner,
+    /// The checkout: it has builders of its own, because only one run at a time is in it.
+    pub repo: &'a Utf8Path,
+    pub env: &'a Env,
+    pub config: &'a Config,
+    /// The engine is the sandbox's own.
+    pub private: bool,
+    /// The sandbox's registry.
+    pub registry: Option<&'a str>,
+}
+
+impl Place<'_> {
+    fn name(&self) -> String {
+        format!("{}{}", docker::PREFIX, container::short(&[self.repo.as_str()]))
+    }
+
+    /// Those that images are pushed to and pulled from.
+    fn registries(&self) -> Vec<String> {
+        let own = [Some(self.config.registry.as_str()), self.registry].into_iter().flatten();
+        own.map(|registry| registry.split('/').next().unwrap_or(registry).to_owned()).collect()
+    }
+
+    fn found(&self, builder: &str) -> Result<Option<Found>> {
+        let exit = self.runner.output(&docker::inspect_builder(Some(builder)))?;
+        Ok(exit.ok().then(|| docker::found(&exit.stdout)))
+    }
+}
+
+/// Where the keys and certificates are that a variable holds: buildx wants files.
+pub fn keys(repo: &Utf8Path) -> Utf8PathBuf {
+    repo.join(build::FOLDER).join("builders")
+}
+
+/// Forgets a builder of ours, with its container.
+fn remove(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
+    if exists { place.runner.read(&docker::remove_builder(builder)).map(drop) } else { Ok(()) }
+}
+
+/// Which platforms of a plan are built apart, as far as flags and configuration say.
+pub fn spread(choice: &Choice, config: &Config, plan: &Plan) -> Spread {
+    let remotes = match choice {
+        Choice::Auto => remote::nodes(&config.builders, &platforms(plan)),
+        Choice::Container | Choice::Named(_) => Vec::new(),
+    };
+    let loads = (*choice == Choice::Container || !remotes.is_empty()).then(facts::host_platform);
+    Spread { nodes: remotes.into_iter().map(|remote| remote.platforms).collect(), loads }
+}
+
+/// The builder of a plan, made where it is one of ours and not there.
+///
+/// # Errors
+/// Not ready: it can't be made, or a node of it can't be reached.
+pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder> {
+    let platforms = platforms(plan);
+    let mut spread = spread(choice, place.config, plan);
+    if let Choice::Named(name) = choice {
+        return Ok(Builder { name: Some(name.clone()), spread, ..Builder::default() });
+    }
+    let remotes = match choice {
+        Choice::Auto => remote::nodes(&place.config.builders, &platforms),
+        Choice::Container | Choice::Named(_) => Vec::new(),
+    };
+    if platforms.is_empty() || (remotes.is_empty() && *choice == Choice::Auto && suits(place)?) {
+        return Ok(Builder::default());
+    }
+    let here: Vec<String> =
+        platforms.into_iter().filter(|platform| !remotes.iter().any(|remote| remote.platforms.contains(platform))).collect();
+    let own = if here.is_empty() { None } else { Some(container::ensure(place, &health::engine(place.runner)?)?) };
+    spread.loads = Some(facts::host_platform());
+    if remotes.is_empty() {
+        return Ok(Builder { name: Some(place.name()), spread, flag: " --builder container", remotes });
+    }
+    let name = remote::ensure(place, &remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
+    let builder = Builder { name: Some(name), spread, flag: "", remotes };
+    builder.check(place.runner, "cannot reach", "")?;
+    Ok(builder)
+}
+
+/// The platforms that are built, each once.
+fn platforms(plan: &Plan) -> Vec<String> {
+    let built = plan.builds.iter().filter(|build| build.action == Action::Build);
+    let mut platforms: Vec<String> = built.flat_map(|build| build.platforms.iter().cloned()).collect();
+    platforms.sort();
+    platforms.dedup();
+    platforms
+}
+
+/// Whether the builder that buildx takes by itself will do: the engine's own with the containerd image store, or
+/// another that somebody has chosen. Of an engine that does not tell we expect the best.
+fn suits(place: &Place<'_>) -> Result<bool> {
+    if place.private {
+        return Ok(true);
+    }
+    let info = health::engine(place.runner)?;
+    if info["DriverStatus"].is_null() || info["DriverStatus"].to_string().contains("io.containerd.snapshotter") {
+        return Ok(true);
+    }
+    let exit = place.runner.output(&docker::inspect_builder(None))?;
+    Ok(exit.ok() && docker::found(&exit.stdout).driver != "docker")
+}
+
+impl Builder {
+    /// Whether all of its nodes run; asked before a run of remote nodes, and when a bake ends without a reason.
+    ///
+    /// # Errors
+    /// Not ready, naming the node that is gone and those that are there. `cannot`: "cannot reach", "lost"; `said`: the
+    /// last words of the bake.
+    pub fn check(&self, runner: &Runner, cannot: &str, said: &str) -> Result<()> {
+        let Some(name) = &self.name else { return Ok(()) };
+        let ask = docker::inspect_builder(Some(name));
+        let exit = runner.output(&ask)?;
+        if exit.ok() && docker::found(&exit.stdout).nodes.iter().all(|node| node.status == "running") {
+            return Ok(());
+        }
+        if !exit.ok() {
+            let said = exit.stderr.trim().lines().last().unwrap_or_default().trim_start_matches("ERROR: ");
+            let fault = Fault::not_ready(format!("cannot use the builder {name}: {said}"));
+            return Err(fault.hint("`docker buildx ls` lists the builders that there are").into());
+        }
+        let found = docker::found(&exit.stdout).nodes;
+        if self.remotes.is_empty() {
+            if found.iter().any(|node| node.status == "running") {
+                // Somebody else's, of several nodes: which of them was needed is not known here.
+                return Ok(());
+            }
+            let fault = Fault::not_ready(format!("{cannot} the builder {name}, which does not run: {said}"));
+            return Err(fault.hint("run the same command again: it is started, and what it has cached is kept").into());
+        }
+        // Ours come in the order in which they were made; a container of ours is the last.
+        let remote = |at: usize| self.remotes.get(at);
+        let title = |at: usize| remote(at).map_or_else(|| "this machine".to_owned(), Remote::title);
+        let (gone, there): (Vec<usize>, Vec<usize>) = (0..found.len()).partition(|at| found[*at].status != "running");
+        let mut refused = None;
+        let mut lines = Vec::new();
+        for at in gone {
+            let why = match (remote(at).and_then(Remote::dial), &refused) {
+                (Some(why), _) => why,
+                (None, Some(why)) => String::clone(why),
+                (None, None) => refused.insert(self.why(runner, name)?).clone(),
+            };
+            lines.push(format!("of {}: {why}", title(at)));
+        }
+        let there: Vec<String> = there.into_iter().map(title).collect();
+        let others = if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) };
+        let fault = Fault::not_ready(format!("{cannot} the builder {}{others}", lines.join("; ")));
+        Err(fault.hint("see [builders] in images.toml; `--builder container` builds everything on this machine").into())
+    }
+
+    /// What keeps away a node that listens: asked until the first attempt has failed, for buildx only says that it waited.
+    fn why(&self, runner: &Runner, name: &str) -> Result<String> {
+        let said = std::sync::Mutex::new(String::new());
+        let cause = || said.lock().ok().and_then(|said| remote::cause(&said));
+        let ask = docker::boot_builder(Effect::Probe, name).timeout(std::time::Duration::from_secs(25));
+        let keep = |line: &str| {
+            // The others can't be told apart, and were asked by us.
+            if let (Ok(mut said), false) = (said.lock(), line.contains("dial tcp")) {
+                said.push_str(line);
+                said.push('\n');
+            }
+        };
+        runner.stream_until(&ask, keep, || cause().is_some())?;
+        Ok(cause().unwrap_or_else(|| "no answer".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_builders() {
+        assert_eq!("auto".parse(), Ok(Choice::Auto));
+        assert_eq!("container".parse(), Ok(Choice::Container));
+        assert_eq!("farm".parse(), Ok(Choice::Named("farm".into())));
+        assert!("".parse::<Choice>().is_err());
+    }
+}
