@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::clone::Ran;
 use crate::farm::{Farm, Made};
-use crate::tiny::{IDS, IMAGES, Tiny};
+use crate::tiny::{IDS, IMAGES, Tiny, platforms};
 
 /// Images with a test, and `more` lines.
 fn images(tiny: &Tiny, more: &str) {
@@ -60,14 +60,6 @@ fn during(tiny: &Tiny, version: &str, more: &[&str], word: &str, then: impl FnOn
 fn diff_ids(tiny: &Tiny, name: &str, platform: &str) -> serde_json::Value {
     let config = tiny.crane(&["config", "--platform", platform, name]).unwrap();
     serde_json::from_str::<serde_json::Value>(&config).unwrap()["rootfs"]["diff_ids"].clone()
-}
-
-fn platforms(tiny: &Tiny, name: &str) -> Vec<String> {
-    let manifest: serde_json::Value = serde_json::from_str(&tiny.crane(&["manifest", name]).unwrap()).unwrap();
-    let platform = |child: &serde_json::Value| {
-        format!("{}/{}", child["platform"]["os"].as_str().unwrap(), child["platform"]["architecture"].as_str().unwrap())
-    };
-    manifest["manifests"].as_array().unwrap().iter().map(platform).collect()
 }
 
 #[test]

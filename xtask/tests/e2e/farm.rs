@@ -151,6 +151,11 @@ impl<'a> Made<'a> {
         Made { tiny, name: format!("slipway-{hex}") }
     }
 
+    /// The next run makes it anew, with nothing in it.
+    pub fn remove(&self) {
+        self.tiny.engine(&format!("docker buildx rm --force {}", self.name)).expect(0);
+    }
+
     pub fn container(&self) -> String {
         let found = self.tiny.engine(&format!("docker ps --quiet --filter name=buildx_buildkit_{}", self.name));
         found.stdout.trim().to_owned()
