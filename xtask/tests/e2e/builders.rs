@@ -216,3 +216,42 @@ fn an_engine_without_the_containerd_store_gets_a_container_by_itself() {
     on_host(&["docker-test"]).expect(0);
     assert!(!made.container().is_empty());
 }
+
+#[test]
+fn several_builders_share_the_images_and_make_the_layers_of_one() {
+    let tiny = Tiny::new();
+    let farm = Farm::new(&tiny, 2);
+    let names = farm.builders();
+    images(&tiny, "");
+    tiny.write("Dockerfile", "FROM debian:bookworm-slim\nARG N\nLABEL n=$N\nCOPY file /\n");
+    tiny.write("file", "the same everywhere\n");
+    tiny.version("v0.1.0");
+    let shared = ["--builders", &names.join(",")];
+    ci(&tiny, "v0.1.0", &shared).expect(0);
+    for name in &names {
+        let records = tiny.engine(&format!("docker buildx du --builder {name}")).expect(0).stdout;
+        assert!(records.lines().count() > 3, "{name} built nothing: {records}");
+    }
+    // The next version by one builder alone.
+    tiny.version("v0.2.0");
+    ci(&tiny, "v0.2.0", &["--builder", &names[0]]).expect(0);
+    for id in IDS {
+        let [many, one] = ["v0.1.0", "v0.2.0"].map(|version| diff_ids(&tiny, &tiny.name(id, version), "linux/amd64"));
+        assert_eq!(many, one, "{id}");
+    }
+
+    let state = tiny.state();
+    tiny.version("v0.3.0");
+    farm.stop(1);
+    let lost = ci(&tiny, "v0.3.0", &shared).expect(3);
+    let words = [format!("the builder {}", names[1]), format!("({} can be reached)", names[0])];
+    words.iter().for_each(|word| assert!(lost.stderr.contains(word), "no {word:?} in {}", lost.stderr));
+    assert_eq!(tiny.state(), state);
+    farm.start(1);
+    ci(&tiny, "v0.3.0", &shared).expect(0);
+    assert_eq!(tiny.digest("tiny-c", "latest"), tiny.digest("tiny-c", "v0.3.0"));
+
+    tiny.version("v0.4.0");
+    let unknown = ci(&tiny, "v0.4.0", &["--builders", &format!("{},none", names[0])]).expect(3);
+    assert!(unknown.stderr.contains("cannot use the builders none"), "{}", unknown.stderr);
+}
