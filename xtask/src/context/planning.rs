@@ -33,12 +33,13 @@ impl Context {
         Ok(self.plan.get_or_init(|| plan).clone())
     }
 
-    /// A plan for which no registry is asked: bases go by their names, so that its keys are not those of a run.
+    /// A plan for which no registry is asked: bases go by their names, so that its keys are not those of a run. The
+    /// run's own, where there is one by now.
     ///
     /// # Errors
     /// Those of [`Context::plan`].
     pub fn draft(&self) -> Result<Plan> {
-        self.planned(false)
+        self.plan.get().map_or_else(|| self.planned(false), |plan| Ok(plan.clone()))
     }
 
     fn planned(&self, pin: bool) -> Result<Plan> {

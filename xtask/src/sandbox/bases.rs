@@ -243,6 +243,7 @@ fn bake_file(port: u16, inputs: &Inputs, bases: &[&Base]) -> Value {
         let what = base.python.as_ref().map_or("packages".to_owned(), |python| format!("interpreter {}", python.full));
         let dockerfile = if base.python.is_some() { python_dockerfile(inputs.foreign) } else { DEBIAN.to_owned() };
         let prefix = base.python.as_ref().map_or("", |python| python.prefix.as_str());
+        let minor = base.python.as_ref().map_or("", |python| python.minor.as_str());
         let version = base.python.as_ref().map_or("", |python| python.full.as_str());
         let mut target = json!({
             "context": base.target,
@@ -250,7 +251,7 @@ fn bake_file(port: u16, inputs: &Inputs, bases: &[&Base]) -> Value {
             "tags": base.tags.iter().map(|tag| format!("localhost:{port}/{}:{tag}", base.repository)).collect::<Vec<_>>(),
             "platforms": platforms,
             "args": { "STAND_IN": format!("made by the sandbox from this machine's {what}, not by the publisher"),
-                      "PREFIX": prefix, "PYTHON_VERSION": version },
+                      "PREFIX": prefix, "PYTHON_VERSION": version, "PYTHON_MINOR": minor },
             // To the registry alone: what nobody builds on is neither unpacked nor listed among the engine's images.
             "output": ["type=image,push=true,store=false,unpack=false"],
             "attest": ["type=provenance,disabled=true"],

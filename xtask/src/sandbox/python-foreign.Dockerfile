@@ -12,8 +12,12 @@ python3 "$wheel/pip" install --quiet --no-index --no-compile --root-user-action=
 python -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, zlib'
 pip --version
 EOF
-# Named last, so that all versions share the step above.
+# Last, so that all versions share the step above. Packages are found where the version that was asked for has them.
 ARG PYTHON_VERSION
+ARG PYTHON_MINOR
+COPY <<EOF /usr/lib/python3/dist-packages/asked-for.pth
+/usr/local/lib/python$PYTHON_MINOR/site-packages
+EOF
 ENV LANG=C.UTF-8
 LABEL dev.slipway.stand-in="The own Python of Debian in the place of $PYTHON_VERSION, made by the sandbox, not by the publisher"
 CMD ["python3"]
