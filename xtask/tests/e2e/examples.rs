@@ -5,6 +5,8 @@ mod release;
 mod runtime_app;
 mod services;
 
+use std::process::Command;
+
 use crate::clone::Ran;
 use crate::tiny::Tiny;
 
@@ -17,6 +19,25 @@ fn xtask(tiny: &Tiny, args: &[&str]) -> Ran {
     let started = std::time::Instant::now();
     let ran = tiny.command(args).output().unwrap().into();
     eprintln!("  {:.1} s", started.elapsed().as_secs_f64());
+    ran
+}
+
+/// Commits everything, and gives it an origin: a push is compared with what the branch had there.
+fn with_origin(tiny: Tiny) -> (Tiny, tempfile::TempDir) {
+    commit(&tiny, "one");
+    let origin = tempfile::tempdir().unwrap();
+    let path = origin.path().to_str().unwrap();
+    assert!(Command::new("git").args(["init", "--quiet", "--bare", path]).status().unwrap().success());
+    tiny.git(&["remote", "add", "origin", path]);
+    tiny.git(&["push", "--quiet", "origin", "main"]);
+    (tiny, origin)
+}
+
+/// Commits everything and pushes it to main.
+fn push(tiny: &Tiny, message: &str) -> Ran {
+    commit(tiny, message);
+    let ran = ci(tiny, "branch:main");
+    tiny.git(&["push", "--quiet", "origin", "main"]);
     ran
 }
 

@@ -29,6 +29,16 @@ fn what_was_tested_is_published_without_a_layer_and_a_second_run_writes_nothing(
     let again = tiny.run(&["ci"], "v0.1.0").expect(0);
     assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
     assert!(tiny.proxy.log().iter().all(|request| !request.changes()), "{:?}", tiny.proxy.log());
+
+    // Another machine, whose engine has none of the images and whose checkout has no receipts: nothing is built.
+    let other = tiny.copy();
+    std::fs::remove_dir_all(other.path().join("target")).unwrap();
+    let images = format!("docker image ls --quiet '{}/{}/*' | sort -u", tiny.proxy.registry(), tiny.namespace);
+    tiny.engine(&format!("docker image rm --force $({images})")).expect(0);
+    let built = other.run(&["ci-build", "--mode", "test"], "v0.1.0").expect(0);
+    assert!(built.stderr.contains("3 of 3 builds were built and tested before"), "{}", built.stderr);
+    assert!(!built.stdout.contains("tiny-"), "{}", built.stdout);
+    tiny.engine(&format!("test -z \"$({images})\"")).expect(0);
 }
 
 #[test]

@@ -1,32 +1,15 @@
 //! examples/hierarchy: a heavy base and its children, on real git histories.
 
-use std::process::Command;
-
-use super::{built, ci, commit, head, xtask};
+use super::{built, ci, commit, head, push, with_origin, xtask};
 use crate::clone::Ran;
 use crate::proxy::Action;
 use crate::tiny::Tiny;
 
-/// With an origin, because a push is compared with what the branch had there.
 fn hierarchy() -> (Tiny, tempfile::TempDir) {
     let tiny = Tiny::example("hierarchy");
     // What is emulated is slow, and has a test of its own.
     tiny.edit("docker/images.toml", r#"["linux/amd64", "linux/arm64"]"#, r#"["linux/amd64"]"#);
-    commit(&tiny, "one");
-    let origin = tempfile::tempdir().unwrap();
-    let path = origin.path().to_str().unwrap();
-    assert!(Command::new("git").args(["init", "--quiet", "--bare", path]).status().unwrap().success());
-    tiny.git(&["remote", "add", "origin", path]);
-    tiny.git(&["push", "--quiet", "origin", "main"]);
-    (tiny, origin)
-}
-
-/// Commits everything and pushes it to main.
-fn push(tiny: &Tiny, message: &str) -> Ran {
-    commit(tiny, message);
-    let ran = ci(tiny, "branch:main");
-    tiny.git(&["push", "--quiet", "origin", "main"]);
-    ran
+    with_origin(tiny)
 }
 
 fn layers(tiny: &Tiny, id: &str) -> Vec<String> {

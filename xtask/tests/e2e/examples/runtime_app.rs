@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{built, ci, commit, head, xtask};
+use super::{built, ci, commit, head, push, with_origin, xtask};
 use crate::clone::Ran;
 use crate::proxy::Action;
 use crate::tiny::Tiny;
@@ -11,20 +11,7 @@ use crate::tiny::Tiny;
 fn runtime_app() -> (Tiny, tempfile::TempDir) {
     let mut tiny = Tiny::example("runtime-app");
     tiny.env.push(("DOCKER_REGISTRY_URL".into(), tiny.proxy.registry()));
-    commit(&tiny, "one");
-    let origin = tempfile::tempdir().unwrap();
-    let path = origin.path().to_str().unwrap();
-    assert!(Command::new("git").args(["init", "--quiet", "--bare", path]).status().unwrap().success());
-    tiny.git(&["remote", "add", "origin", path]);
-    tiny.git(&["push", "--quiet", "origin", "main"]);
-    (tiny, origin)
-}
-
-fn push(tiny: &Tiny, message: &str) -> Ran {
-    commit(tiny, message);
-    let ran = ci(tiny, "branch:main");
-    tiny.git(&["push", "--quiet", "origin", "main"]);
-    ran
+    with_origin(tiny)
 }
 
 #[test]
