@@ -37,6 +37,9 @@ pub struct Global {
     /// auto: [builders], else the engine's own if it has the containerd image store, else container. container: one that we make. Else the name of one of buildx's (default is the engine's own).
     #[arg(long, global = true, value_name = "auto|container|NAME", default_value = "auto", hide_default_value = true)]
     pub builder: builder::Choice,
+    /// Several of buildx's builders, which share the builds; the longest of last time first, each to who has least to do.
+    #[arg(long, global = true, value_name = "NAME,NAME", value_delimiter = ',', conflicts_with = "builder")]
+    pub builders: Vec<String>,
     /// auto: the Docker that answers, else the private sandbox.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub engine: Choice,

@@ -170,7 +170,15 @@ impl Context {
             private: self.engine.as_ref().is_some_and(|engine| engine.private),
             registry: self.engine.as_ref().and_then(|engine| engine.registry.as_deref()),
         };
-        builder::ready(&place, &self.global.builder, plan)
+        builder::ready(&place, &self.choice(), plan)
+    }
+
+    /// `--builder` or `--builders`
+    fn choice(&self) -> builder::Choice {
+        match self.global.builders.as_slice() {
+            [] => self.global.builder.clone(),
+            several => builder::Choice::Shared(several.to_vec()),
+        }
     }
 
     /// The plan as it is given to bake: a build for each node that has a part in it.
@@ -178,7 +186,7 @@ impl Context {
     /// # Errors
     /// Those of the configuration.
     pub fn spread(&self, plan: &Plan) -> Result<Plan> {
-        Ok(builder::spread::expand(plan, &builder::spread(&self.global.builder, self.config()?, plan)))
+        Ok(builder::spread::expand(plan, &builder::spread(&self.choice(), self.config()?, plan)))
     }
 
     /// `docker/images.toml`, or what `--config` names.

@@ -48,11 +48,21 @@ pub struct Shared<'a> {
     pub runner: &'a Runner,
     pub repo: &'a Utf8Path,
     pub builder: &'a Builder,
+    /// The builds of each of its builders.
+    pub dealt: &'a [Group],
     pub plan: &'a Plan,
     pub display: &'a Display,
     pub fail_fast: bool,
     /// A build failed under `--fail-fast`: everything else ends.
     pub stop: AtomicBool,
+}
+
+impl Shared<'_> {
+    /// The name of the builder that a group was dealt to.
+    pub fn builder_of(&self, group: &Group) -> Option<&str> {
+        let mine = self.dealt.iter().position(|dealt| group.iter().any(|id| dealt.contains(id)));
+        self.builder.share.get(mine.unwrap_or(0)).map(String::as_str).or(self.builder.name.as_deref())
+    }
 }
 
 /// How a bake ended, and everything that it told.
@@ -114,7 +124,7 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
         Some(only) if group.len() == 1 => only.clone(),
         _ => format!("{} images", group.len()),
     };
-    let cmd = docker::bake(&bake.text, shared.repo, shared.builder.name.as_deref(), &metadata.0, &format!("build {what}"));
+    let cmd = docker::bake(&bake.text, shared.repo, shared.builder_of(group), &metadata.0, &format!("build {what}"));
     let cmd = cmd.stdin_from(source(shared, group));
 
     let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));

@@ -6,6 +6,7 @@
 
 mod attempt;
 pub mod caches;
+mod deal;
 pub mod health;
 pub mod images;
 pub mod kept;
@@ -41,8 +42,10 @@ pub struct Job<'a> {
     pub builder: &'a Builder,
     pub plan: &'a Plan,
     pub display: &'a Display,
-    /// How many bakes run at once.
+    /// How many bakes run at once; at least one on each builder.
     pub jobs: usize,
+    /// What each build took when it was last built, for several builders.
+    pub seconds: BTreeMap<String, f64>,
     /// The first failure ends everything.
     pub fail_fast: bool,
 }
@@ -54,19 +57,22 @@ pub struct Job<'a> {
 pub fn run(job: &Job<'_>) -> Result<Vec<Outcome>> {
     let todo: Group =
         job.plan.builds.iter().filter(|build| build.action == Action::Build).map(|build| build.id.clone()).collect();
+    let dealt = deal::deal(job.plan, &todo, &job.seconds, job.builder.share.len());
     let shared = Shared {
         runner: job.runner,
         repo: job.repo,
         builder: job.builder,
+        dealt: &dealt,
         plan: job.plan,
         display: job.display,
         fail_fast: job.fail_fast,
         stop: AtomicBool::new(false),
     };
     let mut run = Run { plan: job.plan, display: job.display, todo, outcomes: BTreeMap::new(), retried: BTreeMap::new() };
-    let mut groups = units::first(job.plan, &run.todo);
+    let mut groups: Vec<Group> = dealt.iter().flat_map(|ids| units::first(job.plan, ids)).collect();
+    let jobs = job.jobs.max(dealt.len());
     while !groups.is_empty() {
-        let attempts = parallel::map(job.jobs, groups.clone(), |group| attempt(&shared, &group));
+        let attempts = parallel::map(jobs, groups.clone(), |group| attempt(&shared, &group));
         for (group, attempt) in groups.iter().zip(attempts) {
             run.absorb(&shared, group, &attempt?)?;
         }

@@ -10,7 +10,7 @@ use crate::report;
 pub struct Results {
     /// Version of this format: 1.
     pub schema: u32,
-    /// Of the whole run.
+    /// Of the whole run, once there is a builder.
     pub seconds: f64,
     /// In the order of the plan.
     pub builds: Vec<Outcome>,

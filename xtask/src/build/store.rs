@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use super::outcome::{Ending, Outcome};
 use crate::error::Fault;
 use crate::plan::{Build, Plan};
 use crate::report;
@@ -15,12 +16,14 @@ use crate::report;
 const FLOOR: u64 = 500_000_000;
 
 /// target/slipway/sizes.json
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Store {
     /// Where the engine keeps its images; empty while nobody has asked.
     pub engine_root: Utf8PathBuf,
     pub images: BTreeMap<String, Image>,
+    /// What each build took when a step of it last ran here.
+    pub seconds: BTreeMap<String, f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,12 @@ impl Store {
     pub fn read(folder: &Utf8Path) -> Store {
         let text = std::fs::read_to_string(folder.join("sizes.json")).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Takes over how long builds took.
+    pub fn remember(&mut self, outcomes: &[Outcome]) {
+        let built = outcomes.iter().filter(|outcome| outcome.result == Ending::Built);
+        self.seconds.extend(built.map(|outcome| (outcome.id.clone(), outcome.seconds)));
     }
 
     pub fn write(&self, folder: &Utf8Path) -> Result<()> {
@@ -100,7 +109,11 @@ mod tests {
 
     fn store() -> Store {
         let image = |size| Image { key: "0".repeat(64), digest: "sha256:a".into(), size };
-        Store { engine_root: "/".into(), images: [("a".into(), image(10)), ("b".into(), image(20))].into() }
+        Store {
+            engine_root: "/".into(),
+            seconds: BTreeMap::new(),
+            images: [("a".into(), image(10)), ("b".into(), image(20))].into(),
+        }
     }
 
     #[test]

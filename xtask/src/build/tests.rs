@@ -42,7 +42,16 @@ impl Fake {
         runner.set_env("FOLDER", folder.as_str());
         let display = Display::new([], false, true);
         let (runner, plan, display) = (&runner, &self.plan, &display);
-        run(&Job { runner, repo: folder, builder: &Builder::default(), plan, display, jobs: 1, fail_fast })
+        run(&Job {
+            runner,
+            repo: folder,
+            builder: &Builder::default(),
+            plan,
+            display,
+            jobs: 1,
+            seconds: BTreeMap::new(),
+            fail_fast,
+        })
     }
 
     /// The targets that each bake was asked for.

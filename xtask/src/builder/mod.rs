@@ -33,6 +33,8 @@ pub enum Choice {
     Container,
     /// One of buildx's
     Named(String),
+    /// Several of buildx's, which share the builds (`--builders`)
+    Shared(Vec<String>),
 }
 
 impl FromStr for Choice {
@@ -53,6 +55,8 @@ impl FromStr for Choice {
 pub struct Builder {
     /// For buildx; none: the one that it takes by itself, which is the engine's own unless another was chosen there.
     pub name: Option<String>,
+    /// Several that share the builds; then `name` is none.
+    pub share: Vec<String>,
     pub spread: Spread,
     /// What a command must say for the same builder, where that is not the default.
     pub flag: &'static str,
@@ -104,9 +108,10 @@ fn remove(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
 pub fn spread(choice: &Choice, config: &Config, plan: &Plan) -> Spread {
     let remotes = match choice {
         Choice::Auto => remote::nodes(&config.builders, &platforms(plan)),
-        Choice::Container | Choice::Named(_) => Vec::new(),
+        Choice::Container | Choice::Named(_) | Choice::Shared(_) => Vec::new(),
     };
-    let loads = (*choice == Choice::Container || !remotes.is_empty()).then(facts::host_platform);
+    let shared = matches!(choice, Choice::Shared(_));
+    let loads = (*choice == Choice::Container || shared || !remotes.is_empty()).then(facts::host_platform);
     Spread { nodes: remotes.into_iter().map(|remote| remote.platforms).collect(), loads }
 }
 
@@ -120,9 +125,13 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     if let Choice::Named(name) = choice {
         return Ok(Builder { name: Some(name.clone()), spread, ..Builder::default() });
     }
+    if let Choice::Shared(names) = choice {
+        all_exist(place, names)?;
+        return Ok(Builder { share: names.clone(), spread, ..Builder::default() });
+    }
     let remotes = match choice {
         Choice::Auto => remote::nodes(&place.config.builders, &platforms),
-        Choice::Container | Choice::Named(_) => Vec::new(),
+        Choice::Container | Choice::Named(_) | Choice::Shared(_) => Vec::new(),
     };
     if platforms.is_empty() || (remotes.is_empty() && *choice == Choice::Auto && suits(place)?) {
         return Ok(Builder::default());
@@ -132,12 +141,29 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     let own = if here.is_empty() { None } else { Some(container::ensure(place, &health::engine(place.runner)?)?) };
     spread.loads = Some(facts::host_platform());
     if remotes.is_empty() {
-        return Ok(Builder { name: Some(place.name()), spread, flag: " --builder container", remotes });
+        return Ok(Builder { name: Some(place.name()), spread, flag: " --builder container", remotes, ..Builder::default() });
     }
     let name = remote::ensure(place, &remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
-    let builder = Builder { name: Some(name), spread, flag: "", remotes };
+    let builder = Builder { name: Some(name), spread, flag: "", remotes, ..Builder::default() };
     builder.check(place.runner, "cannot reach", "")?;
     Ok(builder)
+}
+
+/// All of them are named that are not there, with what is.
+fn all_exist(place: &Place<'_>, names: &[String]) -> Result<()> {
+    let mut absent = Vec::new();
+    for name in names {
+        if place.found(name)?.is_none() {
+            absent.push(name.as_str());
+        }
+    }
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let there: Vec<&str> = names.iter().map(String::as_str).filter(|name| !absent.contains(name)).collect();
+    let others = if there.is_empty() { String::new() } else { format!(" ({} can be used)", there.join(", ")) };
+    let fault = Fault::not_ready(format!("cannot use the builders {}: there are none of these names{others}", absent.join(", ")));
+    Err(fault.hint("`docker buildx ls` lists the builders that there are").into())
 }
 
 /// The platforms that are built, each once.
@@ -170,6 +196,9 @@ impl Builder {
     /// Not ready, naming the node that is gone and those that are there. `cannot`: "cannot reach", "lost"; `said`: the
     /// last words of the bake.
     pub fn check(&self, runner: &Runner, cannot: &str, said: &str) -> Result<()> {
+        if !self.share.is_empty() {
+            return self.check_all(runner, cannot, said);
+        }
         let Some(name) = &self.name else { return Ok(()) };
         let ask = docker::inspect_builder(Some(name));
         let exit = runner.output(&ask)?;
@@ -208,6 +237,24 @@ impl Builder {
         let others = if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) };
         let fault = Fault::not_ready(format!("{cannot} the builder {}{others}", lines.join("; ")));
         Err(fault.hint("see [builders] in images.toml; `--builder container` builds everything on this machine").into())
+    }
+
+    /// The same for several builders: which of them has no node that runs.
+    fn check_all(&self, runner: &Runner, cannot: &str, said: &str) -> Result<()> {
+        let mut gone = Vec::new();
+        for name in &self.share {
+            let exit = runner.output(&docker::inspect_builder(Some(name)))?;
+            if !exit.ok() || !docker::found(&exit.stdout).nodes.iter().any(|node| node.status == "running") {
+                gone.push(name.as_str());
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let there: Vec<&str> = self.share.iter().map(String::as_str).filter(|name| !gone.contains(name)).collect();
+        let others = if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) };
+        let fault = Fault::not_ready(format!("{cannot} the builder {}{others}: {said}", gone.join(" and ")));
+        Err(fault.hint("start it and run the same command again, or leave it out of --builders").into())
     }
 
     /// What keeps away a node that listens: asked until the first attempt has failed, for buildx only says that it waited.

@@ -103,6 +103,7 @@ fn test(context: &Context, args: &Args, plan: &Plan) -> Result<()> {
     store.check_disk(&rest)?;
 
     let mut results = build_all(context, &rest, args.fail_fast)?;
+    store.remember(&results.builds);
     results.builds.extend(kept);
     results.builds.sort_by_key(|outcome| plan.builds.iter().position(|build| build.id == outcome.id));
     name(context, plan, &results)?;
@@ -146,9 +147,9 @@ fn dockerfiles_are_current(context: &Context, plan: &Plan) -> Result<()> {
 
 /// Runs the builds of a plan.
 fn build_all(context: &Context, plan: &Plan, fail_fast: bool) -> Result<Results> {
-    let started = Instant::now();
     let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let builder = context.builder(plan)?;
+    let started = Instant::now();
     let spread = builder::spread::expand(plan, &builder.spread);
     let display = Display::new(spread.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());
     let job = build::Job {
@@ -158,6 +159,7 @@ fn build_all(context: &Context, plan: &Plan, fail_fast: bool) -> Result<Results>
         plan: &spread,
         display: &display,
         jobs: context.jobs,
+        seconds: Store::read(&context.repo.join(build::FOLDER)).seconds,
         fail_fast,
     };
     let outcomes = build::run(&job);

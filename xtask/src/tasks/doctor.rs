@@ -53,7 +53,7 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     let mut rows = vec![git(context), config(context)];
     rows.extend(engine(context));
     if let Ok(config) = context.config() {
-        rows.extend([registry(config), login(context, config), emulation(config)]);
+        rows.extend([registry(config), login(context, config), emulation(context, config)]);
         rows.extend(compose(context, config));
     }
     rows.extend(trivy(context));
@@ -193,7 +193,7 @@ fn builders(context: &Context) -> Vec<Row> {
     rows
 }
 
-fn emulation(config: &Config) -> Row {
+fn emulation(context: &Context, config: &Config) -> Row {
     let own = facts::host_platform();
     let mut foreign: Vec<&str> = config.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect();
     foreign.retain(|platform| *platform != own && !config.builders.contains_key(*platform));
@@ -204,10 +204,13 @@ fn emulation(config: &Config) -> Row {
     match (foreign.as_slice(), lacking.as_slice()) {
         ([], _) => Row::ok("platforms", own),
         (_, []) => Row::ok("platforms", format!("{own}, emulated: {}", foreign.join(", "))),
+        (_, lacking) if context.is_sandboxed() => {
+            Row::ok("platforms", format!("{own}; the sandbox will bring {} when it is built for", lacking.join(", ")))
+        }
         (_, lacking) => Row::optional(
             "platforms",
             format!("no emulation of {}", lacking.join(", ")),
-            "install qemu-user-static and binfmt-support",
+            "install qemu-user-static and binfmt-support, or run `docker run --privileged --rm tonistiigi/binfmt --install all`",
         ),
     }
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::clone::Ran;
 use crate::farm::{Farm, Made};
-use crate::tiny::{IDS, IMAGES, Tiny};
+use crate::tiny::{IDS, IMAGES, Tiny, platforms};
 
 /// Images with a test, and `more` lines.
 fn images(tiny: &Tiny, more: &str) {
@@ -60,14 +60,6 @@ fn during(tiny: &Tiny, version: &str, more: &[&str], word: &str, then: impl FnOn
 fn diff_ids(tiny: &Tiny, name: &str, platform: &str) -> serde_json::Value {
     let config = tiny.crane(&["config", "--platform", platform, name]).unwrap();
     serde_json::from_str::<serde_json::Value>(&config).unwrap()["rootfs"]["diff_ids"].clone()
-}
-
-fn platforms(tiny: &Tiny, name: &str) -> Vec<String> {
-    let manifest: serde_json::Value = serde_json::from_str(&tiny.crane(&["manifest", name]).unwrap()).unwrap();
-    let platform = |child: &serde_json::Value| {
-        format!("{}/{}", child["platform"]["os"].as_str().unwrap(), child["platform"]["architecture"].as_str().unwrap())
-    };
-    manifest["manifests"].as_array().unwrap().iter().map(platform).collect()
 }
 
 #[test]
@@ -223,4 +215,43 @@ fn an_engine_without_the_containerd_store_gets_a_container_by_itself() {
     assert!(built.stderr.contains(&format!("making the builder {}", made.name)), "{}", built.stderr);
     on_host(&["docker-test"]).expect(0);
     assert!(!made.container().is_empty());
+}
+
+#[test]
+fn several_builders_share_the_images_and_make_the_layers_of_one() {
+    let tiny = Tiny::new();
+    let farm = Farm::new(&tiny, 2);
+    let names = farm.builders();
+    images(&tiny, "");
+    tiny.write("Dockerfile", "FROM debian:bookworm-slim\nARG N\nLABEL n=$N\nCOPY file /\n");
+    tiny.write("file", "the same everywhere\n");
+    tiny.version("v0.1.0");
+    let shared = ["--builders", &names.join(",")];
+    ci(&tiny, "v0.1.0", &shared).expect(0);
+    for name in &names {
+        let records = tiny.engine(&format!("docker buildx du --builder {name}")).expect(0).stdout;
+        assert!(records.lines().count() > 3, "{name} built nothing: {records}");
+    }
+    // The next version by one builder alone.
+    tiny.version("v0.2.0");
+    ci(&tiny, "v0.2.0", &["--builder", &names[0]]).expect(0);
+    for id in IDS {
+        let [many, one] = ["v0.1.0", "v0.2.0"].map(|version| diff_ids(&tiny, &tiny.name(id, version), "linux/amd64"));
+        assert_eq!(many, one, "{id}");
+    }
+
+    let state = tiny.state();
+    tiny.version("v0.3.0");
+    farm.stop(1);
+    let lost = ci(&tiny, "v0.3.0", &shared).expect(3);
+    let words = [format!("the builder {}", names[1]), format!("({} can be reached)", names[0])];
+    words.iter().for_each(|word| assert!(lost.stderr.contains(word), "no {word:?} in {}", lost.stderr));
+    assert_eq!(tiny.state(), state);
+    farm.start(1);
+    ci(&tiny, "v0.3.0", &shared).expect(0);
+    assert_eq!(tiny.digest("tiny-c", "latest"), tiny.digest("tiny-c", "v0.3.0"));
+
+    tiny.version("v0.4.0");
+    let unknown = ci(&tiny, "v0.4.0", &["--builders", &format!("{},none", names[0])]).expect(3);
+    assert!(unknown.stderr.contains("cannot use the builders none"), "{}", unknown.stderr);
 }

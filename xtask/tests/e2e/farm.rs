@@ -120,6 +120,19 @@ impl<'a> Farm<'a> {
         format!("[builders]\n{}", of.iter().map(line).collect::<String>())
     }
 
+    /// A builder of buildx's own for each node; their names.
+    pub fn builders(&self) -> Vec<String> {
+        let certs = self.tiny.path().join("certs");
+        let keys = [("cacert", "ca"), ("cert", "client"), ("key", "client-key")];
+        let options = keys.map(|(option, file)| format!("--driver-opt {option}={}/{file}.pem", certs.display())).join(" ");
+        let create = |Node { name, port }: &Node| {
+            let line = format!("docker buildx create --name {name} --driver remote {options} tcp://127.0.0.1:{port}");
+            self.tiny.engine(&line).expect(0);
+            name.clone()
+        };
+        self.nodes.iter().map(create).collect()
+    }
+
     /// How the run names a node.
     pub fn title(&self, platform: &str, at: usize) -> String {
         format!("{platform} at tcp://127.0.0.1:{}", self.nodes[at].port)
@@ -129,6 +142,7 @@ impl<'a> Farm<'a> {
 impl Drop for Farm<'_> {
     fn drop(&mut self) {
         for node in &self.nodes {
+            self.tiny.engine(&format!("docker buildx rm --force {}", node.name));
             self.tiny.engine(&format!("docker rm --force --volumes {}", node.name));
         }
     }
@@ -149,6 +163,11 @@ impl<'a> Made<'a> {
         hash.update(path);
         let hex: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         Made { tiny, name: format!("slipway-{hex}") }
+    }
+
+    /// The next run makes it anew, with nothing in it.
+    pub fn remove(&self) {
+        self.tiny.engine(&format!("docker buildx rm --force {}", self.name)).expect(0);
     }
 
     pub fn container(&self) -> String {

@@ -215,3 +215,13 @@ impl Tiny {
         })
     }
 }
+
+/// The platforms of what is published: those that an index names, else that of the one image.
+pub fn platforms(tiny: &Tiny, name: &str) -> Vec<String> {
+    let read = |what: &str| -> serde_json::Value { serde_json::from_str(&tiny.crane(&[what, name]).unwrap()).unwrap() };
+    let platform = |of: &serde_json::Value| format!("{}/{}", of["os"].as_str().unwrap(), of["architecture"].as_str().unwrap());
+    match read("manifest")["manifests"].as_array() {
+        Some(images) => images.iter().map(|image| platform(&image["platform"])).collect(),
+        None => vec![platform(&read("config"))],
+    }
+}

@@ -1,6 +1,5 @@
 """web: the shop's front. GET / shows the orders, POST / orders what the body names."""
 
-import html
 import json
 import os
 import signal
@@ -9,7 +8,17 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import jinja2
+
 API = os.environ.get("API_URL", "http://api:8081")
+PAGE = jinja2.Environment(autoescape=True).from_string(
+    """<!doctype html>
+<title>Shop</title>
+<ul>
+{% for order in orders %}<li>{{ order.item }}: {{ order.state }}
+{% endfor %}</ul>
+"""
+)
 
 
 class Web(BaseHTTPRequestHandler):
@@ -28,10 +37,10 @@ class Web(BaseHTTPRequestHandler):
             if order is not None:
                 urllib.request.urlopen(f"{API}/orders", data=order, timeout=5).close()
             with urllib.request.urlopen(f"{API}/orders", timeout=5) as response:
-                rows = "".join(f"<li>{html.escape(o['item'])}: {o['state']}\n" for o in json.load(response))
+                orders = json.load(response)
         except urllib.error.URLError as cause:
             return self.answer(502, f"the api does not answer: {cause.reason}\n")
-        self.answer(status, f"<!doctype html>\n<title>Shop</title>\n<ul>\n{rows}</ul>\n")
+        self.answer(status, PAGE.render(orders=orders))
 
     def answer(self, status, text):
         body = text.encode()

@@ -1,14 +1,13 @@
 """worker: packs open orders. GET /health fails while the last round with the api did."""
 
-import json
 import os
 import signal
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import requests
 
 API = os.environ.get("API_URL", "http://api:8081")
 PAUSE = float(os.environ.get("PAUSE_SECONDS", "1"))
@@ -17,11 +16,11 @@ works = threading.Event()
 
 
 def pack():
-    with urllib.request.urlopen(f"{API}/orders", timeout=5) as response:
-        orders = json.load(response)
-    for order in orders:
+    orders = requests.get(f"{API}/orders", timeout=5)
+    orders.raise_for_status()
+    for order in orders.json():
         if order["state"] == "open":
-            urllib.request.urlopen(f"{API}/orders/{order['id']}/done", data=b"", timeout=5).close()
+            requests.post(f"{API}/orders/{order['id']}/done", timeout=5).raise_for_status()
             print(f"packed {order['item']!r}")
 
 
@@ -30,9 +29,9 @@ def pack_forever():
         try:
             pack()
             works.set()
-        except urllib.error.URLError as cause:
+        except requests.RequestException as cause:
             works.clear()
-            print(f"the api does not answer: {cause.reason}", file=sys.stderr)
+            print(f"the api does not answer: {cause}", file=sys.stderr)
         time.sleep(PAUSE)
 
 

@@ -10,7 +10,7 @@ use crate::tiny::Tiny;
 /// With an origin, because a push is compared with what the branch had there.
 fn hierarchy() -> (Tiny, tempfile::TempDir) {
     let tiny = Tiny::example("hierarchy");
-    // The stand-in bases are of this machine's platform alone.
+    // What is emulated is slow, and has a test of its own.
     tiny.edit("docker/images.toml", r#"["linux/amd64", "linux/arm64"]"#, r#"["linux/amd64"]"#);
     commit(&tiny, "one");
     let origin = tempfile::tempdir().unwrap();
@@ -131,4 +131,17 @@ fn hierarchy_builds_the_devcontainer_on_the_developers_base() {
     assert_eq!(zone.expect(0).stdout, "Europe/Oslo\n");
     let plan = xtask(&tiny, &["plan", "--event", "manual", "--json"]).expect(0).json();
     assert!(plan["builds"].as_array().unwrap().iter().all(|build| build["id"] != "devcontainer"));
+}
+
+#[test]
+fn hierarchy_is_published_and_tested_for_both_platforms() {
+    let tiny = Tiny::example("hierarchy");
+    commit(&tiny, "one");
+    ci(&tiny, "manual").expect(0);
+    let both = ["linux/amd64", "linux/arm64"].as_slice();
+    for (id, platforms) in [("bot-base", both), ("bot", both), ("bot-ci", &both[..1])] {
+        assert_eq!(crate::tiny::platforms(&tiny, &tiny.name(id, "latest")), platforms, "{id}");
+    }
+    let machine = format!("docker run --rm --platform linux/arm64 {} uname -m", tiny.local("bot-base", "latest"));
+    assert_eq!(tiny.engine(&machine).expect(0).stdout, "aarch64\n");
 }

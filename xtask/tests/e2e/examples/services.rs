@@ -2,11 +2,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
 
 use super::{ci, commit, head, xtask};
+use crate::farm::Made;
 use crate::tiny::Tiny;
 
 const SERVICES: [&str; 3] = ["api", "web", "worker"];
@@ -107,6 +109,77 @@ fn services_are_published_by_kind_of_build() {
     let ran = ci(&tiny, "branch:dev").expect(0);
     assert!(ran.stdout.contains("service-mail"), "{}", ran.stdout);
     assert!(digest(&tiny, "mail", "dev").is_some() && digest(&tiny, "mail", "latest").is_none());
+}
+
+/// What a run of the test stage took: seconds, bytes from registries and package indexes, steps.
+struct Spent {
+    seconds: f64,
+    bytes: u64,
+    steps: u64,
+    cached: u64,
+}
+
+/// Builds on a builder that has nothing yet, as a new machine of a CI.
+fn on_a_new_machine(tiny: &Tiny, builder: &Made<'_>, event: &str) -> Spent {
+    if !builder.container().is_empty() {
+        builder.remove();
+    }
+    let before = from_outside();
+    xtask(tiny, &["ci-build", "--mode", "test", "--builder", "container", "--event", event]).expect(0);
+    let outside = from_outside() - before;
+    let results = std::fs::read_to_string(tiny.path().join("target/slipway/builds.json")).unwrap();
+    let results: Value = serde_json::from_str(&results).unwrap();
+    let sum = |pointer: &str| -> u64 {
+        results["builds"].as_array().unwrap().iter().map(|build| build.pointer(pointer).unwrap().as_u64().unwrap()).sum()
+    };
+    Spent {
+        seconds: results["seconds"].as_f64().unwrap(),
+        bytes: sum("/pulled_bytes") + outside,
+        steps: sum("/steps/total"),
+        cached: sum("/steps/cached"),
+    }
+}
+
+/// Bytes that came to this machine from others; the registry of the tests is not one of them.
+fn from_outside() -> u64 {
+    let devices = std::fs::read_to_string("/proc/net/dev").unwrap();
+    let counts = devices.lines().filter_map(|line| line.trim().split_once(':'));
+    let real = counts.filter(|(name, _)| Path::new(&format!("/sys/class/net/{name}/device")).exists());
+    real.map(|(_, counts)| counts.split_whitespace().next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_new_machine_builds_a_changed_file_in_a_fraction_of_a_cold_build() {
+    let tiny = services();
+    let builder = Made::by(&tiny);
+    let cold = on_a_new_machine(&tiny, &builder, "branch:dev");
+    // All three are built again, as if none had been tested: their caches are all there is.
+    let mut warm = Vec::new();
+    for n in 0..3 {
+        let (service, file) = [("web", "web.py"), ("worker", "worker.py"), ("api", "api.py")][n];
+        let path = format!("services/{service}/{file}");
+        let text = std::fs::read_to_string(tiny.path().join(&path)).unwrap();
+        tiny.write(&path, &format!("{text}# {n}\n"));
+        commit(&tiny, "a line");
+        warm.push(on_a_new_machine(&tiny, &builder, "branch:dev"));
+    }
+    let less = |warm: f64, cold: f64| 100.0 * (1.0 - warm / cold);
+    for spent in &warm {
+        #[allow(clippy::cast_precision_loss)]
+        let bytes = less(spent.bytes as f64, cold.bytes as f64);
+        eprintln!(
+            "services: cold {:.1} s and {} bytes; one changed file {:.1} s ({:.0} % less) and {} bytes ({bytes:.0} % less); {} of {} steps cached",
+            cold.seconds,
+            cold.bytes,
+            spent.seconds,
+            less(spent.seconds, cold.seconds),
+            spent.bytes,
+            spent.cached,
+            spent.steps,
+        );
+        // Figures are printed, and depend on the machine; what never may be is that the caches are of no use.
+        assert!(spent.cached > 0 && spent.bytes < cold.bytes / 2, "{} of {} bytes", spent.bytes, cold.bytes);
+    }
 }
 
 #[test]
