@@ -28,8 +28,8 @@ pub fn by_digest(build: &Build, digest: &Digest) -> String {
 
 /// The builds whose key and tests are those of an image that passed before → its digest. Only reads.
 ///
-/// Fresh builds, and those whose key promises nothing, count only if it was this very run that built them; `is_outdated` tells of images that are right by
-/// their key and would still take a moving tag back.
+/// Fresh builds, and those whose key promises nothing, count only if it was this very run that built them; `is_outdated`
+/// tells of images that are right by their key and would still take a moving tag back.
 ///
 /// # Errors
 /// The registry's, and those of `is_outdated`.

@@ -1,5 +1,6 @@
-//! Receipts: what was built, from what, and which tests it passed. They travel between machines as artifacts; the
-//! registry's marks decide, receipts only have to agree.
+//! Receipts: what was built, from what, and which tests it passed.
+//!
+//! They travel between machines as artifacts; the registry's marks decide, receipts only have to agree.
 
 use std::collections::BTreeMap;
 

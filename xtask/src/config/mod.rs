@@ -101,7 +101,8 @@ pub struct VersionFile {
     pub version: Version,
 }
 
-/// One image at one point of its axes. All text is final but for event placeholders (`{version}`, `{sha7}` …) in `Policy::tags`, `args` and `labels`.
+/// One image at one point of its axes. All text is final but for event placeholders (`{version}`, `{sha7}` …) in
+/// `Policy::tags`, `args` and `labels`.
 #[derive(Clone, Debug)]
 pub struct Build {
     /// `IMAGE` or `IMAGE-VARIANT`.

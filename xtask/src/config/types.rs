@@ -1,12 +1,17 @@
 //! The language of `docker/images.toml` as types: what may be written, and every default.
 //!
 //! The JSON Schema is derived from these types and the file is checked against it before anything is
-//! interpreted (see `check`), so the printed schema, the loader and this page cannot drift apart.
+//! interpreted (see `check`), so the printed schema, the loader and this page cannot drift apart. The comments of fields are
+//! what an editor shows.
+
+mod events;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use events::*;
 
 /// One value or a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,20 +49,29 @@ pub struct File {
     pub namespace: String,
     /// File whose text is the version; without it the git tag is.
     pub version_file: Option<String>,
+    /// Who `login` logs in as.
     pub login: Login,
     /// Named lists of values.
     pub axes: BTreeMap<String, Axis>,
     /// Any key of an image, for all images.
     pub defaults: Image,
+    /// The images, by name. An empty table is one: `./Dockerfile`.
     pub image: BTreeMap<String, Image>,
+    /// Checks of more than one image's own test, by name.
     pub check: BTreeMap<String, Check>,
+    /// Makes the search for known vulnerabilities a step of the pipeline.
     pub scan: Option<Scan>,
+    /// Without it only the builder's own cache is used, and CI starts cold.
     pub cache: Option<Cache>,
+    /// What each event does. pull-request and local are always there; with none written, tag too.
     pub on: Events,
+    /// How what was tested is published.
     pub release: Release,
+    /// Which versions are kept. Not supported yet: a plan that would need it warns.
     pub retention: Option<Retention>,
     /// Remote BuildKit nodes by platform.
     pub builders: BTreeMap<String, Builder>,
+    /// Not used yet.
     pub github: Github,
 }
 
@@ -91,12 +105,14 @@ pub enum Axis {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AxisFile {
+    /// Of an axis: a line is a value, `#` begins a comment. Of a secret: the file that is mounted.
     pub file: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AxisDirs {
+    /// "services/*": each folder that holds a Dockerfile is a value.
     pub dirs: String,
 }
 
@@ -112,15 +128,22 @@ pub struct Image {
     pub context: Option<String>,
     /// Default `{context}/Dockerfile`; with a template `docker/dockerfiles/Dockerfile.{variant}`.
     pub dockerfile: Option<String>,
+    /// What `gen-dockerfiles` renders the Dockerfile from; sees the axes, `vars` and `version(…)`.
     pub template: Option<String>,
     /// Default: the last stage.
     pub target: Option<String>,
+    /// The images that its FROM lines name: of this run where they are built, else the published ones ("base:dev": by that
+    /// tag), pinned by digest.
     pub parent: Option<OneOrMany<String>>,
+    /// Default ["linux/amd64"]; a local run builds for this machine only.
     pub platforms: Option<Vec<String>>,
+    /// Build arguments.
     pub args: BTreeMap<String, String>,
     /// For the template only.
     pub vars: BTreeMap<String, String>,
+    /// Besides title, version, revision, source and created.
     pub labels: BTreeMap<String, String>,
+    /// By id, for `RUN --mount=type=secret,id=…`.
     pub secrets: BTreeMap<String, Secret>,
     /// Conditions under which a point of the matrix is not built.
     pub exclude: Vec<String>,
@@ -136,7 +159,9 @@ pub struct Image {
     pub local_only: Option<bool>,
     /// Default "60m".
     pub timeout: Option<Duration>,
+    /// Laid key by key over `[on]`; an event that is named only here is only for this image.
     pub on: Events,
+    /// What runs inside the image before it is published.
     pub test: OneOrMany<Test>,
 }
 
@@ -166,6 +191,7 @@ pub struct Test {
     pub mounts: Vec<String>,
     /// Sets of test dependencies, `--deps NAME`: a command that installs them.
     pub deps: BTreeMap<String, String>,
+    /// Environment variables of the container.
     pub env: BTreeMap<String, String>,
     /// Default: the image's.
     pub workdir: Option<String>,
@@ -179,11 +205,15 @@ pub struct Test {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Check {
+    /// Command lines, split like a shell would; the first that fails is the last.
     pub run: OneOrMany<String>,
     /// The image in which it runs, with the working tree at /workspace.
     pub r#in: Option<String>,
+    /// A compose file: up and healthy with the images of this run, then `run` on this machine, then down.
     pub compose: Option<String>,
+    /// Of the compose file. Default: all.
     pub services: Vec<String>,
+    /// Default false; true: only reported.
     pub may_fail: bool,
     /// Default "5m".
     pub timeout: Option<Duration>,
@@ -216,7 +246,9 @@ impl Severity {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Scan {
+    /// Findings from this severity upwards fail the run, with exit code 10.
     pub fail_on: Severity,
+    /// A list of findings to leave out. Default `.trivyignore`, where there is one.
     pub ignore: Option<String>,
 }
 
@@ -233,8 +265,9 @@ pub enum WriteWhen {
 pub struct Cache {
     /// Default `{repository}:buildcache`.
     pub registry: String,
-    /// Also GitHub's cache.
+    /// Also GitHub's cache, the only one that pull requests write.
     pub gha: bool,
+    /// Fresh builds always write.
     pub write_when: WriteWhen,
 }
 
@@ -242,84 +275,6 @@ impl Default for Cache {
     fn default() -> Self {
         Cache { registry: "{repository}:buildcache".into(), gha: false, write_when: WriteWhen::Always }
     }
-}
-
-/// What each event does.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Events {
-    pub pull_request: Option<Switch>,
-    /// By pattern of the branch's name, or by any name with `match`.
-    pub branch: BTreeMap<String, Switch>,
-    pub tag: Option<Switch>,
-    pub schedule: Option<Switch>,
-    pub manual: Option<Switch>,
-    pub local: Option<Switch>,
-}
-
-/// `false` switches the event off (for an image), a table says what it does.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Switch {
-    Off(bool),
-    On(Box<Policy>),
-}
-
-/// When a build starts from nothing: `--pull --no-cache`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FreshWhen {
-    #[default]
-    Never,
-    Always,
-    DependenciesChanged,
-    BasesChanged,
-}
-
-/// `true`, `false`, or the name of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Fresh {
-    Flag(bool),
-    When(FreshIf),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FreshIf {
-    DependenciesChanged,
-    BasesChanged,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum CacheMode {
-    #[default]
-    ReadWrite,
-    Read,
-    Off,
-}
-
-/// The keys of `[on.EVENT]`; which of them an event takes is checked when the file is loaded.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Policy {
-    /// Patterns of the branch or tag (GitHub's globs).
-    pub r#match: Option<OneOrMany<String>>,
-    /// Of a pull request: into which branches. Default: any.
-    pub branches: Option<Vec<String>>,
-    pub paths: Option<Vec<String>>,
-    pub paths_ignore: Option<Vec<String>>,
-    /// Conditions: only these builds.
-    pub only: Option<Vec<String>>,
-    pub platforms: Option<Vec<String>>,
-    pub fresh: Option<Fresh>,
-    pub cache: Option<CacheMode>,
-    pub tags: Option<Vec<String>>,
-    pub cache_from_tags: Option<Vec<String>>,
-    pub cron: Option<OneOrMany<String>>,
-    pub replace: Option<bool>,
-    pub rebuild_input: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -333,11 +288,15 @@ pub enum Gate {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Release {
+    /// "promote": what was tested is tagged; "rebuild": it is built again from cache, compared, and tagged.
     pub gate: Gate,
     /// Where candidates and test marks live. Default `{repository}`.
     pub candidates: String,
+    /// Default false; true: v1.1.0-rc1 takes latest too.
     pub prereleases_move_tags: bool,
+    /// Not supported yet: a plan that would need it warns.
     pub sign: bool,
+    /// Not supported yet: a plan that would need it warns.
     pub sbom: bool,
 }
 
@@ -350,8 +309,10 @@ impl Default for Release {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
+    /// How many of each kind of written-once tag.
     #[schemars(range(min = 1))]
     pub keep: u32,
+    /// What is younger stays.
     pub grace: Duration,
 }
 

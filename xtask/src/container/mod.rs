@@ -1,5 +1,6 @@
-//! Tests inside images: what is tested is what the image ships, never the sources. Checks: the sources in an image, and
-//! images together.
+//! Running images: the tests of each in itself, checks of the sources in an image, and checks of images together.
+//!
+//! What is tested is what the image ships, never the sources.
 
 pub mod case;
 pub mod check;

@@ -1,6 +1,6 @@
-//! `.dockerignore`: which files of a context a build never sees, by the rules of
-//! <https://docs.docker.com/build/concepts/context/#dockerignore-files> and BuildKit's order of matching.
+//! `.dockerignore`: which files of a context a build never sees.
 //!
+//! By the rules of <https://docs.docker.com/build/concepts/context/#dockerignore-files> and BuildKit's order of matching.
 //! What cannot be read leaves files in: too many make a build too often, too few would make it too seldom.
 
 use std::collections::BTreeSet;

@@ -29,7 +29,7 @@ use crate::exec::Runner;
 use content::Content;
 use git::Git;
 
-/// Everything outside `images.toml` that decides a plan. Recorded with golden plans.
+/// Everything outside `images.toml` that decides a plan. Data, so that golden plans can be made of made-up facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {

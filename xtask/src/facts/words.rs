@@ -1,5 +1,6 @@
-//! Words of a Dockerfile: quotes, escapes and `${NAME:-default}`, as
-//! <https://docs.docker.com/reference/dockerfile/#environment-replacement> says.
+//! Words of a Dockerfile: quotes, escapes and `${NAME:-default}`.
+//!
+//! <https://docs.docker.com/reference/dockerfile/#environment-replacement>
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;

@@ -1,5 +1,6 @@
-//! Cache folders for several trivy at once. The database lets in one process at a time, also to read, so that each of
-//! them gets a copy of its own.
+//! Cache folders for several trivy at once: a copy of the database for each.
+//!
+//! The database lets in one process at a time, also to read.
 
 use std::path::Path;
 use std::sync::Mutex;

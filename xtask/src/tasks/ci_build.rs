@@ -1,4 +1,4 @@
-//! `ci-build`: build what the plan says, and load it for the tests.
+//! `ci-build`: build what the plan says and load it for the tests, or publish what was tested.
 
 use std::io::Write as _;
 use std::time::Instant;

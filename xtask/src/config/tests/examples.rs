@@ -131,6 +131,8 @@ fn grammar() {
 #[test]
 fn the_grammar_fixture_holds_every_key() {
     let text = std::fs::read_to_string(format!("{FIXTURES}/grammar.toml")).unwrap();
+    // What a comment names is not written.
+    let text = text.lines().map(|line| line.split('#').next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let schema = crate::config::schema::schema();
     let tables = schema["$defs"].as_object().unwrap().values().chain([&schema]);
     let keys = tables.filter_map(|table| table["properties"].as_object()).flat_map(|keys| keys.keys());
