@@ -3,7 +3,7 @@
 mod handed;
 mod planning;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -30,6 +30,8 @@ pub struct Context {
     pub jobs: usize,
     global: Global,
     engine: Option<Engine>,
+    /// The task only says what would happen: nothing is made for it.
+    looks: Cell<bool>,
     config: OnceCell<Config>,
     plan: OnceCell<Plan>,
     resolved: OnceCell<Plan>,
@@ -64,6 +66,7 @@ impl Context {
             jobs,
             global,
             engine: None,
+            looks: Cell::new(false),
             config: OnceCell::new(),
             plan: OnceCell::new(),
             resolved: OnceCell::new(),
@@ -98,7 +101,13 @@ impl Context {
             Choice::Auto => sandbox::running()?.is_some_and(|state| state.engine),
             Choice::Host => false,
         };
+        self.looks.set(true);
         if sandboxed { self.with_engine() } else { Ok(self) }
+    }
+
+    /// The plan that is printed is handed to a run, so that its bases are made now where they are not there.
+    pub fn for_a_run(&self) {
+        self.looks.set(false);
     }
 
     /// The sandbox's tools where it is up and not ruled out; nothing is started, for a task that only looks.
@@ -209,8 +218,8 @@ impl Context {
     /// What `--only` says.
     pub fn only(&self) -> Result<Vec<Condition>> {
         let config = self.config()?;
-        let parse = |text: &String| config.condition(text).map_err(|error| Fault::usage(format!("--only {error}")).into());
-        self.global.only.iter().map(parse).collect()
+        let parse = |text: String| config.condition(&text).map_err(|error| Fault::usage(format!("--only {error}")).into());
+        self.global.only.iter().flat_map(|text| each_of_a_leg(text)).map(parse).collect()
     }
 
     /// The event, from flags, a recorded file or the environment.
@@ -233,6 +242,14 @@ impl Context {
 fn redirect(config: &mut Config, registry: &str) {
     config.registry = registry.to_owned();
     config.registry_unset = None;
+}
+
+/// A leg of a workflow's matrix may be several builds, whose ids it names as `base+prod`: any of them.
+fn each_of_a_leg(text: &str) -> Vec<String> {
+    match text.strip_prefix("id=") {
+        Some(ids) => ids.split('+').map(|id| format!("id={id}")).collect(),
+        None => vec![text.to_owned()],
+    }
 }
 
 fn is_host(c: char) -> bool {

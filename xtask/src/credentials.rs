@@ -13,9 +13,12 @@ use crate::generated;
 /// What of the user's own configuration must go on working: plugins, contexts, builders.
 const SHARED: [&str; 3] = ["cli-plugins", "contexts", "buildx"];
 
+/// Where secrets lie: not in `target/slipway`, which workflows keep as an artifact that others can download.
+pub const SECRETS: &str = "target/slipway-secrets";
+
 /// Where it lies; nobody is logged in where it does not exist.
 pub fn folder(repo: &Utf8Path) -> Utf8PathBuf {
-    repo.join("target/slipway/docker")
+    repo.join(SECRETS).join("docker")
 }
 
 /// User and password, and where they come from. Neither is ever printed.
@@ -46,7 +49,7 @@ pub fn read(config: &Config, env: &Env) -> Result<Credentials> {
         missing.join(" and "),
         if missing.len() == 1 { "is" } else { "are" }
     ));
-    Err(fault.hint("export it; in GitHub Actions hand it to the step with `env:`").into())
+    Err(fault.hint("export what is missing; in GitHub Actions hand it to the step with `env:`").into())
 }
 
 /// Makes the folder from the user's own configuration, without what that has of credentials.
@@ -92,7 +95,7 @@ mod tests {
     fn only_plugins_and_settings_are_taken_over() {
         let temp = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(temp.path()).unwrap();
-        let (own, folder) = (root.join("own"), root.join("target/slipway/docker"));
+        let (own, folder) = (root.join("own"), root.join("target/slipway-secrets/docker"));
         std::fs::create_dir_all(own.join("cli-plugins")).unwrap();
         std::fs::write(own.join("cli-plugins/docker-buildx"), "x").unwrap();
         let text = r#"{"auths":{"r":{"auth":"c2VjcmV0"}},"credsStore":"desktop","credHelpers":{"r":"x","s":"y"},"currentContext":"farm"}"#;

@@ -12,9 +12,10 @@ use std::str::FromStr;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::build::{self, health};
+use crate::build::health;
 use crate::cmd::Effect;
 use crate::config::{Config, Env};
+use crate::credentials;
 use crate::docker::{self, Found};
 use crate::error::Fault;
 use crate::exec::Runner;
@@ -96,7 +97,7 @@ impl Place<'_> {
 
 /// Where the keys and certificates are that a variable holds: buildx wants files.
 pub fn keys(repo: &Utf8Path) -> Utf8PathBuf {
-    repo.join(build::FOLDER).join("builders")
+    repo.join(credentials::SECRETS).join("builders")
 }
 
 /// Forgets a builder of ours, with its container.

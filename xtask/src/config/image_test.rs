@@ -72,11 +72,17 @@ fn http(text: &str) -> Result<TestKind, String> {
     }
 }
 
-/// Splits a command like a shell would. Errors: an open quote, nothing to run.
+/// What only a shell would understand, where it stands alone.
+const SHELL: [&str; 6] = ["&&", "||", "|", ">", ">>", "<"];
+
+/// Splits a command like a shell would. Errors: an open quote, nothing to run, what only a shell would understand.
 pub fn split(command: &str) -> Result<Vec<String>, String> {
     match shell_words::split(command) {
         Err(_) => Err(format!("`{command}` has a quote that is not closed")),
         Ok(words) if words.is_empty() => Err("the command is empty".into()),
+        Ok(words) if words.iter().any(|word| SHELL.contains(&word.as_str())) => {
+            Err(format!("`{command}` needs a shell, and none runs it (write sh -c '{}')", command.replace('\'', "'\\''")))
+        }
         Ok(words) => Ok(words),
     }
 }

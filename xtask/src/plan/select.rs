@@ -59,7 +59,7 @@ pub fn select<'a>(input: &Input<'a>, only: &[Condition]) -> Result<Selection<'a>
 }
 
 fn verdict<'a>(input: &Input<'a>, build: &'a Build) -> Result<(&'a Policy, Vec<String>), String> {
-    let policy = policy_of(input.event, build)?;
+    let policy = policy_of(input.event, build).map_err(|reason| nobodys(input, &reason).unwrap_or(reason))?;
     if !policy.only.is_empty() && !selects(&policy.only, &subject(input, build)) {
         return Err(format!("`only` of {} leaves it out", name_of(&policy.event)));
     }
@@ -70,6 +70,13 @@ fn verdict<'a>(input: &Input<'a>, build: &'a Build) -> Result<(&'a Policy, Vec<S
         Event::Schedule { .. } => Ok((policy, vec!["a scheduled run takes everything".into()])),
         Event::Manual { .. } => Ok((policy, vec!["a manual run takes everything".into()])),
     }
+}
+
+/// An event that the file does not name at all is no fault of an image.
+fn nobodys(input: &Input<'_>, reason: &str) -> Option<String> {
+    let event = reason.strip_suffix(NOT_FOR_IT)?;
+    let any = input.config.builds.iter().any(|build| policy_of(input.event, build).is_ok());
+    (!any).then(|| format!("there is no [{event}]"))
 }
 
 fn subject<'a>(input: &Input<'a>, build: &'a Build) -> Subject<'a> {
@@ -88,11 +95,13 @@ fn name_of(event: &EventKey) -> String {
     }
 }
 
+const NOT_FOR_IT: &str = " is not for this image";
+
 /// The policy that an event has for a build, or why it has none.
 pub fn policy_of<'a>(event: &Event, build: &'a Build) -> Result<&'a Policy, String> {
     let find = |key: EventKey| {
         let found = build.on.iter().find(|policy| policy.event == key);
-        found.ok_or_else(|| format!("{} is not for this image", name_of(&key)))
+        found.ok_or_else(|| name_of(&key) + NOT_FOR_IT)
     };
     match event {
         Event::Local => find(EventKey::Local),

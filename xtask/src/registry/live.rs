@@ -101,6 +101,9 @@ impl Live {
                 Fault::failed(format!("cannot {why}: the registry did not answer, {} times: {last}", WAITS.len() + 1))
                     .hint("run the same command again: it finds what is done and does the rest")
             }
+            Said::Other if last.contains("docker --help") => {
+                Fault::not_ready(format!("cannot {why}: docker has no buildx")).hint("install docker-buildx-plugin, or crane")
+            }
             Said::Absent | Said::Unsupported | Said::Other => Fault::failed(format!("cannot {why}: {last}")),
         }
         .into()

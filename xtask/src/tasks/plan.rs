@@ -31,6 +31,9 @@ enum Format {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
+    if args.resolve {
+        context.for_a_run();
+    }
     let plan = if args.resolve { context.resolved()? } else { context.draft()? };
     let format = if context.json { Format::Json } else { args.format };
     report::result(&match format {

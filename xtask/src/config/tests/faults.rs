@@ -298,6 +298,10 @@ fn checks_and_the_other_tables() {
         ),
         ("[image.a]\n[check.c]\nrun = \"it's\"", "f:3: check `c`: `it's` has a quote that is not closed"),
         (
+            "[image.a]\n[check.c]\nrun = \"x && y\"",
+            "f:3: check `c`: `x && y` needs a shell, and none runs it (write sh -c 'x && y')",
+        ),
+        (
             "[image.a]\n[check.c]\nrun = 'x'\ntimeout = '5'",
             "f:4: check `c`: `5` is not a time (write such as \"90s\", \"10m\" or \"1h 30m\")",
         ),
