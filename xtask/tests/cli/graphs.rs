@@ -120,3 +120,16 @@ fn a_base_that_vanished_between_plan_and_build_is_named() {
     lab.write("Dockerfile", "FROM python:3.11-slim\n");
     lab.run(&["ci-build", "--mode", "test", "--engine", "host"]).expect(1, &["web: ", "python:3.11-slim", "not found"]);
 }
+
+#[test]
+fn a_leg_of_several_builds_is_named_by_all_of_them() {
+    let lab = Lab::new();
+    let child = "[image.a]\ndockerfile = \"A\"\nparent = \"base\"\n[image.other]\ndockerfile = \"A\"\nparent = \"base\"\n";
+    lab.write("docker/images.toml", format!("{HEAD}[image.base]\n{child}[image.web]\n"));
+    lab.write("A", "FROM base\n");
+    let github = lab.run(&["plan", "--event", "pr:1", "--format", "github"]).expect(0, &[]).stdout;
+    assert!(github.contains(r#""id":"base+other+a""#), "{github}");
+    let leg = lab.run(&["plan", "--event", "pr:1", "--only", "id=base+other+a"]).expect(0, &[]).stdout;
+    assert!(leg.contains("3 builds"), "{leg}");
+    lab.run(&["plan", "--only", "id=base+nope"]).expect(2, &["no id `nope`"]);
+}
