@@ -43,8 +43,8 @@ pub fn step(context: &Context) -> Result<()> {
         Ok(ready) => ready,
         Err(error) if context.is_sandboxed() && exit_code(&error) == Code::NotReady => {
             report::error(&format!(
-                "warning: NOTHING IS SCANNED: a run that is not on the sandbox stops here, with exit code 3\n{}",
-                render(&error)
+                "warning: NOTHING IS SCANNED: a run that is not on the sandbox stops here, with exit code 3: {}",
+                render(&error).trim_start_matches("error: ")
             ));
             return Ok(());
         }
