@@ -168,7 +168,7 @@ fn a_new_machine_builds_a_changed_file_in_a_fraction_of_a_cold_build() {
         #[allow(clippy::cast_precision_loss)]
         let bytes = less(spent.bytes as f64, cold.bytes as f64);
         eprintln!(
-            "services: cold {:.1} s and {} bytes; one changed file {:.1} s ({:.0} % less) and {} bytes ({bytes:.0} % less); {} of {} steps cached",
+            "services: cold {:.1} s and {} bytes; one changed file {:.1} s ({:.0} % less) and {} bytes ({bytes:.0} % less); {} of {} steps from cache, {} %",
             cold.seconds,
             cold.bytes,
             spent.seconds,
@@ -176,6 +176,7 @@ fn a_new_machine_builds_a_changed_file_in_a_fraction_of_a_cold_build() {
             spent.bytes,
             spent.cached,
             spent.steps,
+            100 * spent.cached / spent.steps,
         );
         // Figures are printed, and depend on the machine; what never may be is that the caches are of no use.
         assert!(spent.cached > 0 && spent.bytes < cold.bytes / 2, "{} of {} bytes", spent.bytes, cold.bytes);
