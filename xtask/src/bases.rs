@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use camino::Utf8Path;
+
 use crate::docker::familiar;
 use crate::exec::Runner;
-use crate::parallel;
-use crate::registry::{AT_ONCE, Live, split};
+use crate::registry::{AT_ONCE, Live, Peeked, split};
+use crate::{generated, parallel};
+
+/// How many digests are remembered; beyond that, those of the last run alone.
+const KEPT: usize = 4096;
 
 /// What registries say of the images that builds start from.
 #[derive(Debug, Default)]
@@ -22,8 +27,11 @@ pub struct Bases {
 /// Asks for each reference as written in FROM. `mirror` answers for docker.io (the sandbox's registry).
 ///
 /// A registry that does not answer once is not asked again: the digests of the others, and of nothing, are still right.
-pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>) -> Bases {
+/// What a digest says never changes: it is kept in `memory`, a file that may be lost.
+pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>, memory: &Utf8Path) -> Bases {
     let registry = Live::new(runner);
+    let known: BTreeMap<String, Peeked> =
+        std::fs::read_to_string(memory).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let silent: Mutex<BTreeSet<String>> = Mutex::default();
     let ask = |reference: &String| {
         let asked = mirror.map_or_else(|| reference.clone(), |mirror| mirrored(reference, mirror));
@@ -36,17 +44,31 @@ pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>
             silent.insert(host);
         }
         let found = found?;
-        let pinned = found.as_ref().map(|digest| format!("{}@{digest}", split(asked.split('@').next().unwrap_or(&asked)).0));
-        let says = pinned.map(|pinned| registry.peek_config(&pinned));
-        Some((reference.clone(), found.map(|digest| digest.to_string()), says))
+        let digest = found.map(|digest| digest.to_string());
+        let says = digest.as_ref().map(|digest| {
+            let pinned = || format!("{}@{digest}", split(asked.split('@').next().unwrap_or(&asked)).0);
+            known.get(digest).cloned().or_else(|| registry.peek_config(&pinned()))
+        });
+        Some((reference.clone(), digest, says))
     };
-    let mut bases = Bases::default();
+    let (mut bases, mut seen) = (Bases::default(), BTreeMap::new());
     for (reference, digest, says) in parallel::map(AT_ONCE, references.iter().collect(), ask).into_iter().flatten() {
         if says.as_ref().is_some_and(|says| says.as_ref().is_none_or(|says| says.has_triggers)) {
             bases.triggers.insert(reference.clone());
         }
-        bases.made_of.extend(says.flatten().map(|says| (reference.clone(), says.made_of)));
+        if let (Some(says), Some(digest)) = (says.flatten(), &digest) {
+            bases.made_of.insert(reference.clone(), says.made_of.clone());
+            seen.insert(digest.clone(), says);
+        }
         bases.digests.insert(reference, digest);
+    }
+    let is_new = seen.keys().any(|digest| !known.contains_key(digest));
+    if known.len() < KEPT {
+        seen.extend(known);
+    }
+    if is_new && let Ok(text) = serde_json::to_string(&seen) {
+        // Lost, it only costs the next run some questions.
+        let _ = generated::write(memory, &text);
     }
     bases
 }

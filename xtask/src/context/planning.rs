@@ -10,7 +10,7 @@ use crate::error::Fault;
 use crate::event::{self, Event};
 use crate::plan::{self, Plan};
 use crate::worktree::{self, WorkTree};
-use crate::{bases, facts, report, resolve, sandbox, template};
+use crate::{bases, build, facts, report, resolve, sandbox, template};
 
 impl Context {
     /// What a plan needs to know of the world.
@@ -100,7 +100,8 @@ impl Context {
         if !pin || open.is_empty() {
             return Ok(draft);
         }
-        let bases = bases::look(&self.runner, &open, sandbox.and_then(|engine| engine.registry.as_deref()));
+        let memory = self.repo.join(build::FOLDER).join("bases.json");
+        let bases = bases::look(&self.runner, &open, sandbox.and_then(|engine| engine.registry.as_deref()), &memory);
         facts::add_bases(&self.runner, root, config, &mut facts, bases);
         plan::plan(config, &recorded.event, &facts, only)
     }

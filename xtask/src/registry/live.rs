@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::said::{Said, said};
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PEEK: Duration = Duration::from_secs(10);
 
 /// What the configuration of an image says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peeked {
     /// It has ONBUILD steps.
     pub has_triggers: bool,

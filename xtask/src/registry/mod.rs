@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 use crate::parallel;
 pub use image::{Image, difference};
-pub use live::Live;
+pub use live::{Live, Peeked};
 
 /// Requests in flight at once; more make most registries answer 429.
 pub const AT_ONCE: usize = 4;

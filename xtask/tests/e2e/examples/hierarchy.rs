@@ -62,6 +62,11 @@ fn hierarchy_builds_what_a_push_touches_on_the_right_base() {
     // The base and the code: the base once, then its children once, on the new one.
     tiny.edit("requirements/requirements-torch.txt", "stands in\n# for it", "is here\n# in its place");
     tiny.edit("src/bot/__init__.py", "I pass you on to somebody.", "I ask somebody.");
+    commit(&tiny, "base and code");
+    tiny.proxy.pass();
+    // From a fork: the same, and nothing is written anywhere.
+    assert_eq!(built(&ci(&tiny, "pr:13:fork").expect(0)), ["base", "ci", "prod"]);
+    assert!(tiny.proxy.log().iter().all(|request| !request.changes()), "{:?}", tiny.proxy.log());
     assert_eq!(built(&push(&tiny, "base and code").expect(0)), ["base", "ci", "prod"]);
     assert_ne!((latest("bot-base"), latest("bot-ci")), (base, tests));
     ["bot", "bot-ci"].iter().for_each(|id| stands_on_base(&tiny, id));
