@@ -133,3 +133,15 @@ fn a_leg_of_several_builds_is_named_by_all_of_them() {
     assert!(leg.contains("3 builds"), "{leg}");
     lab.run(&["plan", "--only", "id=base+nope"]).expect(2, &["no id `nope`"]);
 }
+
+#[test]
+fn a_password_gets_into_no_image() {
+    let lab = Lab::with_docker(&format!("bake() {{ :; }}\n{GOOD}"));
+    let build = ["ci-build", "--mode", "test", "--engine", "host", "--dry-run"];
+    lab.write("Dockerfile", "FROM scratch\nCOPY . /\n");
+    lab.run(&build).expect(0, &["docker buildx bake"]);
+    lab.write("target/slipway-secrets/docker/config.json", "{}");
+    lab.run(&build).expect(4, &["web would take target/slipway-secrets, where passwords lie", "hint: add `target`"]);
+    lab.write(".dockerignore", "target\n");
+    lab.run(&build).expect(0, &["docker buildx bake"]);
+}
