@@ -145,3 +145,13 @@ fn a_password_gets_into_no_image() {
     lab.write(".dockerignore", "target\n");
     lab.run(&build).expect(0, &["docker buildx bake"]);
 }
+
+#[test]
+fn logout_leaves_nothing_of_a_login_that_was_killed() {
+    let lab = Lab::with_docker(GOOD);
+    lab.program("rm", "exec /bin/rm \"$@\"");
+    lab.write("target/slipway-secrets/docker-new/config.json", "{}");
+    lab.run(&["logout"]).expect(0, &["logged out"]);
+    assert!(!lab.repo().join("target/slipway-secrets").exists());
+    lab.run(&["logout"]).expect(0, &["nobody is logged in here"]);
+}
