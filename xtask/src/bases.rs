@@ -14,7 +14,7 @@ use crate::{generated, parallel};
 const KEPT: usize = 4096;
 
 /// What registries say of the images that builds start from.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Bases {
     /// Reference → digest; `None`: its registry has no such image. What is not known is left out.
     pub digests: BTreeMap<String, Option<String>>,
@@ -22,6 +22,15 @@ pub struct Bases {
     pub triggers: BTreeSet<String>,
     /// Reference → the label of the files that it was made of.
     pub made_of: BTreeMap<String, String>,
+}
+
+impl Bases {
+    /// Takes over what was said of further images.
+    pub fn extend(&mut self, more: Bases) {
+        self.digests.extend(more.digests);
+        self.triggers.extend(more.triggers);
+        self.made_of.extend(more.made_of);
+    }
 }
 
 /// Asks for each reference as written in FROM. `mirror` answers for docker.io (the sandbox's registry).

@@ -15,11 +15,11 @@ pub fn deal(plan: &Plan, ids: &Group, seconds: &BTreeMap<String, f64>, builders:
     let mean = if known.is_empty() { 1.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
     let takes = |unit: &Group| -> f64 { unit.iter().map(|id| seconds.get(id).copied().unwrap_or(mean)).sum() };
     let key = |unit: &Group| plan.builds.iter().find(|build| unit.contains(&build.id)).map(|build| build.key.clone());
-    let mut units = units(plan, ids);
-    units.sort_by(|a, b| takes(b).total_cmp(&takes(a)).then_with(|| key(a).cmp(&key(b))));
+    // Asked once for each, not at each comparison: both look at many builds.
+    let mut units: Vec<_> = units(plan, ids).into_iter().map(|unit| (takes(&unit), key(&unit), unit)).collect();
+    units.sort_by(|(a, key, _), (b, other, _)| b.total_cmp(a).then_with(|| key.cmp(other)));
     let mut dealt: Vec<(f64, Group)> = vec![(0.0, Group::new()); builders.max(1)];
-    for unit in units {
-        let takes = takes(&unit);
+    for (takes, _, unit) in units {
         if let Some(least) = dealt.iter_mut().min_by(|(a, _), (b, _)| a.total_cmp(b)) {
             least.0 += takes;
             least.1.extend(unit);
@@ -55,6 +55,13 @@ mod tests {
         // Nothing known: by key, which is the other way round here; one that is not known is as long as the others.
         assert_eq!(dealt(&[], &[], 2), ["bd", "ac"]);
         assert_eq!(dealt(&[("a", 2.0)], &[], 4), ["d", "c", "b", "a"]);
+    }
+
+    #[test]
+    fn a_thousand_builds_of_which_nothing_is_known_are_shared_evenly() {
+        let plan = plan((0..1024).map(|n| crate::plan::Build { key: format!("{n:064}"), ..build(&format!("b{n}")) }).collect());
+        let dealt = deal(&plan, &plan.ids(), &BTreeMap::new(), 3);
+        assert_eq!(dealt.iter().map(Group::len).collect::<Vec<_>>(), [342, 341, 341]);
     }
 
     #[test]

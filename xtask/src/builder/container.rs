@@ -5,8 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Place, buildkitd, remove};
-use crate::build::store;
+use super::{Place, buildkitd, remove, write};
 use crate::cmd::Effect;
 use crate::docker::{self, BUILDKIT, Node};
 use crate::error::Fault;
@@ -39,7 +38,7 @@ pub fn ensure(place: &Place<'_>, info: &Value) -> Result<String> {
         remove(place, &builder, found.is_some())?;
         node.options.insert(0, format!("image={}", image(place)?));
         let config = place.repo.join(build::FOLDER).join("buildkitd.toml");
-        store::write(&place.repo.join(build::FOLDER), "buildkitd.toml", &definition.text)?;
+        write(place, &place.repo.join(build::FOLDER), "buildkitd.toml", &definition.text)?;
         report::note(&format!("making the builder {builder} ({DRIVER}, BuildKit {})", BUILDKIT.1));
         place.runner.read(&docker::create_builder(&builder, DRIVER, &node, Some(&config), false))?;
     }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::build::health;
+use crate::build::{health, store};
 use crate::cmd::Effect;
 use crate::config::{Config, Env};
 use crate::credentials;
@@ -20,6 +20,7 @@ use crate::docker::{self, Found};
 use crate::error::Fault;
 use crate::exec::Runner;
 use crate::facts;
+use crate::generated::Mode;
 use crate::plan::{Action, Plan};
 use remote::Remote;
 use spread::Spread;
@@ -100,6 +101,14 @@ pub fn keys(repo: &Utf8Path) -> Utf8PathBuf {
     repo.join(credentials::SECRETS).join("builders")
 }
 
+/// Writes a file that buildx reads when it makes a builder; nobody but its owner may read it.
+fn write(place: &Place<'_>, folder: &Utf8Path, name: &str, text: &str) -> Result<()> {
+    match Mode::of(false, place.runner) {
+        Mode::Write => store::write(folder, name, text),
+        Mode::Check | Mode::DryRun => Ok(()),
+    }
+}
+
 /// Forgets a builder of ours, with its container.
 fn remove(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
     if exists { place.runner.read(&docker::remove_builder(builder)).map(drop) } else { Ok(()) }
@@ -144,9 +153,11 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     if remotes.is_empty() {
         return Ok(Builder { name: Some(place.name()), spread, flag: " --builder container", remotes, ..Builder::default() });
     }
-    let name = remote::ensure(place, &remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
+    let (name, is_printed) = remote::ensure(place, &remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
     let builder = Builder { name: Some(name), spread, flag: "", remotes, ..Builder::default() };
-    builder.check(place.runner, "cannot reach", "")?;
+    if !is_printed {
+        builder.check(place.runner, "cannot reach", "")?;
+    }
     Ok(builder)
 }
 

@@ -10,8 +10,7 @@ use camino::Utf8PathBuf;
 
 use super::container::short;
 use super::spread::suffix;
-use super::{Place, certificate, remove};
-use crate::build::store;
+use super::{Place, certificate, remove, write};
 use crate::config::Env;
 use crate::config::types;
 use crate::docker;
@@ -89,15 +88,16 @@ impl Remote {
                     .hint(format!("export {variable}=…, the file's path or its text"))
             })?,
         };
-        let path = if value.trim_start().starts_with("-----BEGIN ") {
+        let (path, text) = if value.trim_start().starts_with("-----BEGIN ") {
             let folder = super::keys(place.repo);
-            // Only the owner may read it.
-            store::write(&folder, name, &value)?;
-            folder.join(name)
+            write(place, &folder, name, &value)?;
+            (folder.join(name), Ok(value))
         } else {
-            place.repo.join(value)
+            let path = place.repo.join(value);
+            let text = std::fs::read_to_string(&path);
+            (path, text)
         };
-        match std::fs::read_to_string(&path) {
+        match text {
             Ok(text) => match certificate::end(&text).filter(|end| *end < facts::now()) {
                 Some(end) => Err(Fault::not_ready(format!("cannot use {path}, {}: it has expired, on {end}", of())).into()),
                 None => Ok(path),
@@ -116,8 +116,10 @@ fn value(env: &Env, name: &str) -> Option<String> {
     env.get(name).filter(|value| !value.is_empty()).cloned()
 }
 
-/// Makes the builder of these nodes where it is not what they say. `local`: (our container, what it builds).
-pub fn ensure(place: &Place<'_>, remotes: &[Remote], local: Option<(&str, &[String])>) -> Result<String> {
+/// Makes the builder of these nodes where it is not what they say; its name, and whether that was only printed.
+///
+/// `local`: (our container, what it builds).
+pub fn ensure(place: &Place<'_>, remotes: &[Remote], local: Option<(&str, &[String])>) -> Result<(String, bool)> {
     let builder = format!("{}-remote", place.name());
     let mut nodes = remotes.iter().map(|remote| remote.node(place)).collect::<Result<Vec<_>>>()?;
     nodes.extend(local.map(|(container, platforms)| docker::Node {
@@ -127,14 +129,18 @@ pub fn ensure(place: &Place<'_>, remotes: &[Remote], local: Option<(&str, &[Stri
         ..docker::Node::default()
     }));
     let found = place.found(&builder)?;
+    let mut is_printed = false;
     let names = found.iter().flat_map(|found| &found.nodes).map(|node| &node.name);
     if !names.eq(nodes.iter().map(|node| &node.name)) {
         remove(place, &builder, found.is_some())?;
         for (at, node) in nodes.iter().enumerate() {
-            place.runner.read(&docker::create_builder(&builder, "remote", node, None, at > 0))?;
+            let create = docker::create_builder(&builder, "remote", node, None, at > 0);
+            let exit = place.runner.output(&create)?;
+            place.runner.check(&create, &exit)?;
+            is_printed |= exit.skipped;
         }
     }
-    Ok(builder)
+    Ok((builder, is_printed))
 }
 
 /// (what an error of gRPC has, what that means)

@@ -1,6 +1,11 @@
 //! Builds whose platforms are not built together: a part for each node, joined again when all are done. Pure.
 
+use std::collections::BTreeMap;
+
 use crate::plan::{Build, Plan};
+
+/// Build id → its platforms, those together that are built together.
+type Groups<'a> = BTreeMap<&'a str, Vec<Vec<String>>>;
 
 /// Who builds which platforms. By default one node builds all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +22,13 @@ const PART: char = '@';
 /// The plan with the parts of its builds in their place.
 pub fn expand(plan: &Plan, spread: &Spread) -> Plan {
     let mut expanded = plan.clone();
-    expanded.builds = plan.builds.iter().flat_map(|build| parts(plan, build, spread)).collect();
+    let mut known = Groups::new();
+    // Parents stand before their children.
+    for build in &plan.builds {
+        let groups = groups(build, spread, &known);
+        known.insert(&build.id, groups);
+    }
+    expanded.builds = plan.builds.iter().flat_map(|build| parts(build, spread, &known)).collect();
     expanded
 }
 
@@ -26,8 +37,8 @@ pub fn whole(id: &str) -> &str {
     id.split(PART).next().unwrap_or(id)
 }
 
-fn parts(plan: &Plan, build: &Build, spread: &Spread) -> Vec<Build> {
-    let groups = groups(build, spread);
+fn parts(build: &Build, spread: &Spread, known: &Groups<'_>) -> Vec<Build> {
+    let groups = known.get(build.id.as_str()).map(Vec::as_slice).unwrap_or_default();
     let loaded = loaded(build, spread);
     let part = |group: &Vec<String>| {
         let mut part = build.clone();
@@ -46,8 +57,7 @@ fn parts(plan: &Plan, build: &Build, spread: &Spread) -> Vec<Build> {
         }
         for (_, parent) in &mut part.parents {
             let Some(id) = parent.strip_prefix("build:") else { continue };
-            let Some(of) = plan.builds.iter().find(|build| build.id == id) else { continue };
-            *parent = format!("build:{}", part_for(of, group, spread));
+            *parent = format!("build:{}", part_for(id, group, known));
         }
         part
     };
@@ -55,24 +65,33 @@ fn parts(plan: &Plan, build: &Build, spread: &Spread) -> Vec<Build> {
 }
 
 /// The part of a parent that has the platforms of its child.
-fn part_for(parent: &Build, platforms: &[String], spread: &Spread) -> String {
-    let groups = self::groups(parent, spread);
+fn part_for(parent: &str, platforms: &[String], known: &Groups<'_>) -> String {
+    let groups = known.get(parent).map(Vec::as_slice).unwrap_or_default();
     let has = |group: &&Vec<String>| platforms.iter().all(|platform| group.contains(platform));
-    match groups.iter().find(has).or(groups.first()) {
-        Some(group) if groups.len() > 1 => format!("{}{PART}{}", parent.id, suffix(group)),
-        _ => parent.id.clone(),
+    match groups.iter().find(has) {
+        Some(group) if groups.len() > 1 => format!("{parent}{PART}{}", suffix(group)),
+        _ => parent.to_owned(),
     }
 }
 
 /// The platforms that are built together, in the order of the build.
-fn groups(build: &Build, spread: &Spread) -> Vec<Vec<String>> {
+///
+/// What is apart in a parent is apart in its children too: bake would link all platforms of a child to the one part that
+/// it is given, and make images of one platform that start from another's.
+fn groups(build: &Build, spread: &Spread, known: &Groups<'_>) -> Vec<Vec<String>> {
     let loaded = loaded(build, spread);
-    let apart = |platform: &String| (spread.node(platform), loaded == Some(platform));
-    let mut groups: Vec<((usize, bool), Vec<String>)> = Vec::new();
+    let parents = build.parents.iter().filter_map(|(_, is)| known.get(is.strip_prefix("build:")?));
+    let parents: Vec<&Vec<Vec<String>>> = parents.collect();
+    let apart = |platform: &String| {
+        let of = |groups: &&Vec<Vec<String>>| groups.iter().position(|group| group.contains(platform));
+        (spread.node(platform), loaded == Some(platform), parents.iter().map(of).collect::<Vec<_>>())
+    };
+    let mut groups: Vec<(_, Vec<String>)> = Vec::new();
     for platform in &build.platforms {
-        match groups.iter_mut().find(|(of, _)| *of == apart(platform)) {
+        let of = apart(platform);
+        match groups.iter_mut().find(|(other, _)| *other == of) {
             Some((_, group)) => group.push(platform.clone()),
-            None => groups.push((apart(platform), vec![platform.clone()])),
+            None => groups.push((of, vec![platform.clone()])),
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()
@@ -171,5 +190,33 @@ mod tests {
         let parents: Vec<&str> = parts.builds[2..].iter().map(|build| build.parents[0].1.as_str()).collect();
         assert_eq!(parents, ["build:base@linux-arm64", "build:base@linux-amd64", "build:base@linux-arm64"]);
         assert_eq!(parts.builds[2].parents[1].1, "debian@sha256:1");
+    }
+
+    #[test]
+    fn no_part_of_a_child_has_a_platform_that_its_parents_part_has_not() {
+        // The parent is loaded, so that its platforms are apart; the child is pushed, and could be built in one go.
+        let link = |mut child: Build| {
+            child.parents = vec![("base".into(), "build:base".into())];
+            child
+        };
+        let mut plan = plan(vec![both("base", false), link(both("app", true))]);
+        let parts = expand(&plan, &Spread { nodes: Vec::new(), ..two_nodes() });
+        let linked = |parts: &Plan| -> Vec<String> {
+            parts.builds.iter().filter(|part| whole(&part.id) == "app").map(|part| part.parents[0].1.clone()).collect()
+        };
+        assert_eq!(linked(&parts), ["build:base@linux-amd64", "build:base@linux-arm64"]);
+
+        for (build, platforms) in
+            plan.builds.iter_mut().zip([["linux/arm64", "linux/s390x", "linux/386"], ["linux/s390x", "linux/arm64", "linux/386"]])
+        {
+            build.platforms = platforms.map(str::to_owned).to_vec();
+            (build.push.how, build.test.candidate) = (How::None, None);
+        }
+        let parts = expand(&plan, &Spread { nodes: Vec::new(), ..two_nodes() });
+        for part in parts.builds.iter().filter(|part| whole(&part.id) == "app") {
+            let id = part.parents[0].1.trim_start_matches("build:");
+            let parent = parts.builds.iter().find(|build| build.id == id).unwrap();
+            assert!(part.platforms.iter().all(|platform| parent.platforms.contains(platform)), "{} from {id}", part.id);
+        }
     }
 }

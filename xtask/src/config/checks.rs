@@ -41,7 +41,11 @@ pub fn check(file: &File, builds: &[Build], images: &BTreeSet<String>, root: &Ro
         for said in keys::platforms(Some(std::slice::from_ref(platform))) {
             at(&["builders", platform], said);
         }
-        if builder.address.split_once("://").is_none_or(|(scheme, rest)| scheme.is_empty() || rest.is_empty() || scheme.starts_with("http")) {
+        if builder
+            .address
+            .split_once("://")
+            .is_none_or(|(scheme, rest)| scheme.is_empty() || rest.is_empty() || scheme.starts_with("http"))
+        {
             at(
                 &["builders", platform, "address"],
                 format!("`{}` is not an address (write such as \"tcp://host:1234\")", builder.address),

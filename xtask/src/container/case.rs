@@ -61,7 +61,7 @@ pub fn platforms<'a>(build: &'a Build, machine: &Machine<'_>) -> (Vec<&'a str>, 
 /// The tests of each build of a plan that has any, for each of its platforms that runs here. `deps`: the set to install
 /// where a test has it; default `ci`.
 ///
-/// `run` tells the containers of this run from others.
+/// `run` tells the containers of this run from others; `is_due`: whether the tests of a build have to run.
 ///
 /// # Errors
 /// A usage error when no test knows the named set. Not ready: no platform of a build runs here.
@@ -71,6 +71,7 @@ pub fn cases<'a>(
     deps: Option<&str>,
     run: u32,
     machine: &Machine<'_>,
+    is_due: &dyn Fn(&Build) -> bool,
 ) -> Result<Vec<Vec<Case<'a>>>> {
     let tests = || plan.builds.iter().flat_map(|build| &build.tests);
     if let Some(name) = deps.filter(|name| !tests().any(|test| test.deps.contains_key(*name))) {
@@ -83,7 +84,7 @@ pub fn cases<'a>(
     let wanted = deps.unwrap_or("ci");
     let mut logs: BTreeMap<Utf8PathBuf, usize> = BTreeMap::new();
     let mut all = Vec::new();
-    for build in plan.builds.iter().filter(|build| !build.tests.is_empty()) {
+    for build in plan.builds.iter().filter(|build| !build.tests.is_empty() && is_due(build)) {
         let image = build.test.load.first().ok_or_else(|| Fault::usage(format!("the plan gives {} no local name", build.id)))?;
         let (platforms, other) = platforms(build, machine);
         if platforms.is_empty() {
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn a_test_sees_its_mounts_and_nothing_else() {
         let plan = tested(vec![TestKind::Run(words("pytest -q")), TestKind::Http { port: 80, path: "/h".into() }]);
-        let cases = cases(&plan, "/repo".into(), None, 7, &HERE).unwrap();
+        let cases = cases(&plan, "/repo".into(), None, 7, &HERE, &|_| true).unwrap();
         assert_eq!(cases.len(), 1, "an image without tests has no case");
         let (run, http) = (&cases[0][0], &cases[0][1]);
         assert_eq!(run.container.mounts, [("/repo/docker/tests".into(), "/tests".into())]);
@@ -206,20 +207,22 @@ mod tests {
     fn every_platform_that_runs_here_is_tested() {
         let mut plan = tested(vec![TestKind::Healthy]);
         plan.builds[0].platforms = ["linux/amd64", "linux/arm64", "linux/s390x"].map(str::to_owned).to_vec();
-        let cases = cases(&plan, "/repo".into(), None, 7, &HERE).unwrap();
+        let cases = cases(&plan, "/repo".into(), None, 7, &HERE, &|_| true).unwrap();
         let seen: Vec<_> = cases[0].iter().map(|case| (case.what.as_str(), case.log.as_str(), case.append)).collect();
         let own = ("HEALTHCHECK (linux/amd64)", "/repo/tests/logs/a.log", false);
         assert_eq!(seen, [own, ("HEALTHCHECK (linux/arm64)", "/repo/tests/logs/a.linux-arm64.log", false)]);
         assert_eq!(cases[0][1].container.platform.as_deref(), Some("linux/arm64"));
         plan.builds[0].platforms = vec!["linux/s390x".into()];
-        let error = super::cases(&plan, "/repo".into(), None, 7, &HERE).unwrap_err();
+        let error = super::cases(&plan, "/repo".into(), None, 7, &HERE, &|_| true).unwrap_err();
         assert_eq!(error.to_string(), "cannot test a: linux/s390x does not run on this machine");
+        let passed_elsewhere = super::cases(&plan, "/repo".into(), None, 7, &HERE, &|build| build.id != "a");
+        assert!(passed_elsewhere.unwrap().is_empty());
     }
 
     #[test]
     fn an_unknown_set_of_dependencies_is_a_usage_error() {
         let plan = tested(vec![TestKind::Healthy]);
-        let error = cases(&plan, "/repo".into(), Some("gpu"), 7, &HERE).unwrap_err();
+        let error = cases(&plan, "/repo".into(), Some("gpu"), 7, &HERE, &|_| false).unwrap_err();
         assert_eq!(error.to_string(), "no test has a set of dependencies called gpu: there are: ci");
     }
 

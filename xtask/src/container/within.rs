@@ -65,7 +65,27 @@ fn container(check: &Check, image: &str, root: &Utf8Path, checkout: &Utf8Path, r
         checkout: checkout.to_string(),
         workspace: Some((root.to_string(), WORKSPACE.into())),
         workdir: Some(WORKSPACE.into()),
-        argv: vec!["sleep".into(), (check.timeout + 60).to_string()],
+        argv: vec!["sleep".into(), check.timeout.saturating_add(60).to_string()],
         ..Container::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_without_end_is_no_overflow() {
+        let check = Check {
+            name: "Lint.x".into(),
+            r#in: None,
+            run: Vec::new(),
+            compose: None,
+            services: Vec::new(),
+            may_fail: false,
+            timeout: u64::MAX,
+        };
+        let container = container(&check, "r/ci", "/a".into(), "/b".into(), 7);
+        assert_eq!((container.name.as_str(), container.argv[1].as_str()), ("slipway-check-lint-x-7", "18446744073709551615"));
     }
 }

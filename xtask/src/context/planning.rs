@@ -1,5 +1,7 @@
 //! The plan of a run: made here, or handed over, and the source that it is of.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use camino::Utf8Path;
 
@@ -101,7 +103,17 @@ impl Context {
             return Ok(draft);
         }
         let memory = self.repo.join(build::FOLDER).join("bases.json");
-        let bases = bases::look(&self.runner, &open, sandbox.and_then(|engine| engine.registry.as_deref()), &memory);
+        let mirror = sandbox.and_then(|engine| engine.registry.as_deref());
+        let look = |open| bases::look(&self.runner, open, mirror, &memory);
+        let mut bases = look(&open);
+        facts::add_bases(&self.runner, root, config, &mut facts, bases.clone());
+        let plan = plan::plan(config, &recorded.event, &facts, only)?;
+        // What has to be made up for was not in the draft: nobody has asked for what it starts from.
+        let more: BTreeSet<String> = plan.by_name().difference(&open).cloned().collect();
+        if more.is_empty() {
+            return Ok(plan);
+        }
+        bases.extend(look(&more));
         facts::add_bases(&self.runner, root, config, &mut facts, bases);
         plan::plan(config, &recorded.event, &facts, only)
     }

@@ -106,10 +106,9 @@ pub fn test_key(input: &Input<'_>, build: &Build) -> String {
 pub fn mark_on_published(plan: &Plan, build: &super::Build, digest: impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut inputs = build.inputs.clone();
     let mut changed = false;
-    for parent in &plan.builds {
-        let Some((_, value)) = inputs.iter_mut().find(|(name, value)| name.starts_with("parent:") && *value == parent.key) else {
-            continue;
-        };
+    // A parent may go by several names.
+    for (_, value) in inputs.iter_mut().filter(|(name, _)| name.starts_with("parent:")) {
+        let Some(parent) = plan.builds.iter().find(|parent| parent.key == *value) else { continue };
         *value = format!("{}@{}", parent.repository, digest(&parent.id)?);
         changed = true;
     }
@@ -160,6 +159,18 @@ mod tests {
         assert_eq!(next.builds.iter().map(|build| build.id.as_str()).collect::<Vec<_>>(), ["prod"]);
         assert!(next.builds[0].test.mark.is_some() && next.builds[0].test.mark == marks[2]);
         assert_ne!(next.builds[0].test.mark, first.builds[2].test.mark);
+    }
+
+    #[test]
+    fn a_parent_of_two_names_is_one_parent() {
+        let (root, config) = load("examples/hierarchy");
+        let mut plan = plan(&config, &parse::event("branch:main").unwrap(), &facts(&root, &config, None), &[]).unwrap();
+        let (base, mut child) = (plan.builds[0].key.clone(), plan.builds.remove(2));
+        let mark = |child: &Build| super::mark_on_published(&plan, child, |_| Some("sha256:1".into()));
+        child.inputs = vec![("parent:a".into(), base.clone()), ("parent:b".into(), base)];
+        let published = format!("{}@sha256:1", plan.builds[0].repository);
+        let then = ["parent:a", "parent:b"].map(|name| (name.to_owned(), published.clone()));
+        assert!(mark(&child).unwrap().contains(&super::key(&then)[..12]));
     }
 
     #[test]

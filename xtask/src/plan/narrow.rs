@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::select::{NARROWED, shorten};
-use super::{Plan, Skipped, checks};
+use super::{Check, Plan, Skipped, checks};
 use crate::config::Config;
 use crate::config::condition::{Condition, Subject, selects};
 use crate::error::Fault;
@@ -33,7 +33,35 @@ pub fn narrow(mut plan: Plan, only: &[Condition], config: &Config) -> Result<Pla
     plan.builds = kept;
     let left: Vec<super::Build> = left;
     let repositories: Vec<&str> = left.iter().map(|build| build.repository.as_str()).collect();
-    plan.checks.retain(|check| checks::stays(check, &plan.builds, &repositories));
+    let (checks, dropped): (Vec<Check>, Vec<Check>) =
+        plan.checks.into_iter().partition(|check| checks::stays(check, &plan.builds, &repositories));
+    plan.checks = checks;
+    // One in an image is run with that image; what composes the images of several parts is run by none of them.
+    let composed = dropped.iter().filter(|check| check.compose.is_some());
+    plan.warnings.extend(composed.map(|check| format!("check {} is not run: --only leaves images of it out", check.name)));
     plan.skipped.extend(left.into_iter().map(|build| Skipped { id: build.id, reasons: vec![NARROWED.into()] }));
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::golden::{facts, load};
+    use crate::plan::plan;
+
+    #[test]
+    fn a_composed_check_that_no_part_can_run_is_said() {
+        let (root, config) = load("examples/services");
+        let event = crate::event::parse::event("branch:dev").unwrap();
+        let whole = plan(&config, &event, &facts(&root, &config, None), &[]).unwrap();
+        assert!(whole.checks.iter().any(|check| check.name == "stack"));
+        let only = [config.condition("id=service-web").unwrap()];
+        let part = super::narrow(whole.clone(), &only, &config).unwrap();
+        assert_eq!((part.builds.len(), part.checks.len()), (1, 0));
+        assert!(
+            part.warnings.contains(&"check stack is not run: --only leaves images of it out".to_owned()),
+            "{:?}",
+            part.warnings
+        );
+        assert_eq!(super::narrow(whole.clone(), &[], &config).unwrap(), whole);
+    }
 }

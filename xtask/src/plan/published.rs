@@ -44,11 +44,13 @@ pub fn behind(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<Strin
     (*theirs != ours).then(|| format!("{tag} is of other files than these: an earlier run did not publish them"))
 }
 
-/// Hash of the files that a build is made of; `None` if they are not known.
+/// Hash of the files that a build is made of, and of what images.toml says of it: a change there is a change of a file.
+/// `None` if they are not known.
 pub fn files(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
     let (dockerfile, content) = (input.facts.dockerfile(build)?, input.facts.content(build)?);
     let platforms = planner::platforms(input, build, policy);
-    let named = json!([dockerfile.sha256, build.target, platforms, content.sources]);
+    // As written: a version or a commit that is filled in is no change.
+    let named = json!([dockerfile.sha256, build.target, platforms, content.sources, build.args, build.labels]);
     Some(hex(&Sha256::digest(named.to_string())))
 }
 
@@ -91,5 +93,25 @@ mod tests {
         assert_eq!(taken(&facts), ["base", "ci", "prod"], "children follow");
         facts.bases.insert(tags[0].into(), None);
         assert_eq!(taken(&facts), ["base", "ci", "prod"]);
+    }
+
+    #[test]
+    fn a_line_of_the_configuration_is_made_up_for_too() {
+        let (root, mut config) = load("examples/hierarchy");
+        let event = parse::event("branch:main").unwrap();
+        let mut facts = facts(&root, &config, Some(&["README.md"]));
+        facts.contents.insert("ci".into(), Content::default());
+        let at = config.builds.iter().position(|build| build.id == "ci").unwrap();
+        let hash = |config: &Config| {
+            let build = &config.builds[at];
+            let repositories = std::collections::HashMap::new();
+            let input = Input { config, event: &event, facts: &facts, version: None, repositories: &repositories };
+            files(&input, build, select::policy_of(&event, build).unwrap()).unwrap()
+        };
+        let before = hash(&config);
+        config.builds[at].args.insert("DEBUG".into(), "1".into());
+        let with_argument = hash(&config);
+        config.builds[at].labels.insert("org.example.team".into(), "web".into());
+        assert!(before != with_argument && with_argument != hash(&config));
     }
 }

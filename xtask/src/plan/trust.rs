@@ -1,5 +1,7 @@
 //! A plan that comes from a file is checked like a configuration: nothing in it may leave the repository.
 
+use std::collections::BTreeSet;
+
 use camino::{Utf8Component, Utf8Path};
 
 use super::Plan;
@@ -8,6 +10,8 @@ use crate::config::TestKind;
 /// # Errors
 /// Names the first field that a plan made by this program cannot have.
 pub fn check(plan: &Plan) -> Result<(), String> {
+    // Whoever walks a plan goes from parents to children: in a circle it would never end.
+    let mut before = BTreeSet::new();
     for build in &plan.builds {
         let fault = |what: &str, text: &str| Err(format!("{what} of {} is \"{}\"", build.id.escape_debug(), text.escape_debug()));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -30,9 +34,12 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         if build.tests.iter().any(|test| matches!(&test.kind, TestKind::Run(argv) if argv.is_empty())) {
             return fault("the command of a test", "");
         }
-        let unknown = |is: &&String| is.strip_prefix("build:").is_some_and(|id| !plan.builds.iter().any(|other| other.id == id));
+        let unknown = |is: &&String| is.strip_prefix("build:").is_some_and(|id| !before.contains(id));
         if let Some(is) = build.parents.iter().map(|(_, is)| is).find(unknown) {
             return fault("a parent", is);
+        }
+        if !before.insert(build.id.as_str()) {
+            return fault("the id, which another build has,", &build.id);
         }
     }
     for check in &plan.checks {
@@ -45,7 +52,10 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             return fault("the build", id);
         }
     }
-    Ok(())
+    match plan.scan.as_ref().and_then(|scan| scan.ignore.as_ref()).filter(|path| !is_inside(path)) {
+        Some(path) => Err(format!("the path of the scan's ignore file is \"{}\"", path.escape_debug())),
+        None => Ok(()),
+    }
 }
 
 fn is_inside(path: &str) -> bool {
@@ -77,5 +87,22 @@ mod tests {
         let other = with(|build| build.inputs = vec![("target".into(), "x".into())]);
         assert!(other.starts_with("the key, which is not that of the inputs, of a is"), "{other}");
         assert_eq!(with(|build| build.parents = vec![("b".into(), "build:b".into())]), "a parent of a is \"build:b\"");
+        let mut scanned = plan(Vec::new());
+        scanned.scan = Some(crate::plan::Scan { ignore: Some("../x".into()), ..crate::plan::Scan::default() });
+        assert_eq!(check(&scanned).unwrap_err(), "the path of the scan's ignore file is \"../x\"");
+    }
+
+    #[test]
+    fn parents_stand_before_their_children_and_nobody_twice() {
+        let child = |id: &str, parent: &str| {
+            let mut child = build(id);
+            child.parents = vec![(parent.into(), format!("build:{parent}"))];
+            child
+        };
+        assert_eq!(check(&plan(vec![build("a"), child("b", "a")])), Ok(()));
+        let circle = plan(vec![child("a", "b"), child("b", "a")]);
+        assert_eq!(check(&circle).unwrap_err(), "a parent of a is \"build:b\"");
+        assert_eq!(check(&plan(vec![child("a", "a")])).unwrap_err(), "a parent of a is \"build:a\"");
+        assert_eq!(check(&plan(vec![build("a"), build("a")])).unwrap_err(), "the id, which another build has, of a is \"a\"");
     }
 }

@@ -155,11 +155,10 @@ fn scan(
     let Target { build, platform, source } = target;
     let file = format!("{}.{}.json", build.id, platform.replace('/', "-"));
     let (path, part) = (folder.join(&file), folder.join(format!(".part-{file}")));
-    let archive = archive(job, target, folder)?;
-    let exit = ask(
-        job.runner,
-        &trivy::scan(&trivy::Scan {
-            source: archive.as_ref().map_or_else(|| source.clone(), |(_, path)| Source::Archive(path.to_string())),
+    let exit = archive(job, target, folder).and_then(|archive| {
+        let source = archive.as_ref().map_or_else(|| source.clone(), |(_, path)| Source::Archive(path.to_string()));
+        let cmd = trivy::scan(&trivy::Scan {
+            source,
             platform,
             report: &part,
             ignore,
@@ -168,8 +167,9 @@ fn scan(
             limit: Duration::from_secs(build.timeout),
             dir: job.root,
             id: &build.id,
-        }),
-    );
+        });
+        ask(job.runner, &cmd)
+    });
     let is_printed = exit.as_ref().is_ok_and(|(exit, _)| exit.skipped);
     if !is_printed {
         // The report of an earlier run must never be taken for this one's.

@@ -73,8 +73,9 @@ pub fn scan(scan: &Scan<'_>) -> Cmd {
     if let Some(cache) = scan.cache {
         cmd = cmd.args(["--cache-dir", cache.as_str()]);
     }
-    cmd =
-        cmd.args(["--timeout".to_owned(), format!("{}s", scan.limit.as_secs() + LATER), "--platform".into()]).arg(scan.platform);
+    cmd = cmd
+        .args(["--timeout".to_owned(), format!("{}s", scan.limit.as_secs().saturating_add(LATER)), "--platform".into()])
+        .arg(scan.platform);
     cmd = match &scan.source {
         Source::Registry(reference) if is_plain(reference) => {
             cmd.env("TRIVY_INSECURE", "true").args(["--image-src", "remote", reference])

@@ -44,15 +44,14 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let gpus = engine["Runtimes"].get("nvidia").is_some() && std::path::Path::new("/dev/nvidia0").exists();
     let own = facts::host_platform();
     let machine = Machine { runs: &|platform| platform == own || facts::emulates(platform), gpus };
-    let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), &machine)?;
     let registry = Live::new(&context.runner);
     let candidates = candidate::candidates(&plan, &registry)?;
     let before = candidate::marked(&plan, &registry, &candidates)?;
     if !before.is_empty() && args.check.is_empty() {
         report::note(&format!("{} of {} builds passed the same tests before", before.len(), plan.builds.len()));
     }
-    let due = |id: &String| args.check.is_empty() && !before.contains_key(id);
-    cases.retain(|cases| cases.first().is_some_and(|case| due(&case.build.id)));
+    let is_due = |build: &Build| args.check.is_empty() && !before.contains_key(&build.id);
+    let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), &machine, &is_due)?;
     let place = checks::Place { root: context.root(&plan)?, checkout: &context.repo };
     let repositories: Vec<&str> = context.config()?.builds.iter().map(|build| build.repository.as_str()).collect();
     let checks = checks::prepare(&context.runner, &plan, &chosen, &place, &repositories)?;

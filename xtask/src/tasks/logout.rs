@@ -1,23 +1,24 @@
 //! `logout`: remove the private Docker configuration of `login`, and with it the password; keys of builders too.
+//!
+//! And what a `login` left that was killed: all that lies where secrets do.
 
 use anyhow::Result;
 
 use crate::cmd::Cmd;
 use crate::context::Context;
-use crate::{builder, credentials, report};
+use crate::{credentials, report};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {}
 
 pub fn run(context: &Context, _args: &Args) -> Result<()> {
-    let folders = [credentials::folder(&context.repo), builder::keys(&context.repo)];
-    let there: Vec<&str> = folders.iter().filter(|folder| folder.exists()).map(|folder| folder.as_str()).collect();
-    if there.is_empty() {
+    let folder = context.repo.join(credentials::SECRETS);
+    if !folder.exists() {
         report::note("nobody is logged in here");
         return Ok(());
     }
-    // The links in them are not followed.
-    context.runner.read(&Cmd::cleanup("rm", "log out").args(["-r", "-f"]).args(there))?;
+    // The links in it are not followed.
+    context.runner.read(&Cmd::cleanup("rm", "log out").args(["-r", "-f", folder.as_str()]))?;
     report::note("logged out");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A builder that can't be made, that does not start, or that nobody knows.
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Ran};
 
 const TEST: [&str; 5] = ["ci-build", "--mode", "test", "--engine", "host"];
 
@@ -62,4 +62,20 @@ fn a_name_that_nobody_knows() {
     let said = ["cannot use the builder farm: no builder \"farm\" found", "`docker buildx ls`"];
     unknown.run(&[&TEST[..], &["--builder", "farm"]].concat()).expect(3, &said);
     unknown.run(&[&TEST[..], &["--builder", ""]].concat()).expect(2, &["a builder has a name"]);
+}
+
+#[test]
+fn nodes_that_are_only_printed_are_not_asked_and_no_key_is_written() {
+    let pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n";
+    let lab = without_store("");
+    let node = "schema = 1\n[image.web]\n[builders.\"linux/amd64\"]\naddress = \"tcp://127.0.0.1:1\"\nca = \"${BUILDER_CA}\"\n";
+    lab.write(
+        "docker/images.toml",
+        format!("{node}[builders.\"linux/arm64\"]\naddress = \"tcp://127.0.0.1:1\"\nca = \"${{BUILDER_CA}}\"\n"),
+    );
+    let mut command = lab.command(&[&TEST[..], &["--dry-run"]].concat());
+    let ran = Ran::from(command.env("BUILDER_CA", pem).output().unwrap());
+    ran.expect(0, &["docker buildx create --name slipway-", "--driver remote", "bake --builder slipway-"]);
+    assert!(!lab.repo().join("target/slipway-secrets").exists(), "a key was written");
+    assert!(!lab.repo().join("target/slipway/buildkitd.toml").exists());
 }

@@ -133,3 +133,57 @@ fn a_leg_of_several_builds_is_named_by_all_of_them() {
     assert!(leg.contains("3 builds"), "{leg}");
     lab.run(&["plan", "--only", "id=base+nope"]).expect(2, &["no id `nope`"]);
 }
+
+#[test]
+fn a_password_gets_into_no_image() {
+    let lab = Lab::with_docker(&format!("bake() {{ :; }}\n{GOOD}"));
+    let build = ["ci-build", "--mode", "test", "--engine", "host", "--dry-run"];
+    lab.write("Dockerfile", "FROM scratch\nCOPY . /\n");
+    lab.run(&build).expect(0, &["docker buildx bake"]);
+    lab.write("target/slipway-secrets/docker/config.json", "{}");
+    lab.run(&build).expect(4, &["web would take target/slipway-secrets, where passwords lie", "hint: add `target`"]);
+    lab.write(".dockerignore", "target\n");
+    lab.run(&build).expect(0, &["docker buildx bake"]);
+}
+
+#[test]
+fn logout_leaves_nothing_of_a_login_that_was_killed() {
+    let lab = Lab::with_docker(GOOD);
+    lab.program("rm", "exec /bin/rm \"$@\"");
+    lab.write("target/slipway-secrets/docker-new/config.json", "{}");
+    lab.run(&["logout"]).expect(0, &["logged out"]);
+    assert!(!lab.repo().join("target/slipway-secrets").exists());
+    lab.run(&["logout"]).expect(0, &["nobody is logged in here"]);
+}
+
+#[test]
+fn what_is_made_up_for_is_pinned_as_well() {
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let lab = Lab::with_docker(&format!(
+        r#"case "$*" in
+  *Manifest.Digest*" python:3.11-slim") echo {digest} ;;
+  *Manifest.Digest*) echo "ERROR: ghcr.io/acme/web:latest: not found" >&2; exit 1 ;;
+  *imagetools*) echo '{{"rootfs": {{}}, "config": {{}}}}' ;;
+esac"#
+    ));
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n[on.branch.main]\ntags = [\"latest\"]\n"));
+    lab.write("Dockerfile", "FROM python:3.11-slim\n");
+    let git = |args: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.current_dir(lab.repo()).args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(args);
+        assert!(git.output().unwrap().status.success(), "{args:?}");
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "-m", "its run failed"]);
+    git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    lab.write("README.md", "no image takes it\n");
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "-m", "read me"]);
+    let plan = lab.run(&["plan", "--resolve", "--json", "--engine", "host", "--event", "branch:main"]).expect(0, &[]).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let build = &plan["builds"][0];
+    assert!(build["reasons"].to_string().contains("was never published"), "{plan:#}");
+    assert_eq!(build["parents"], serde_json::json!([["python:3.11-slim", format!("python@{digest}")]]));
+    assert!(!build["inputs"].to_string().contains("always"), "{plan:#}");
+}

@@ -193,3 +193,13 @@ fn the_pipeline_stops_where_there_is_no_scanner() {
     let plan = lab.run(&["plan", "--json"]).expect(0, &[]);
     assert!(plan.stdout.contains("\"fail_on\": \"critical\"") && !plan.stderr.contains("not supported"), "{}", plan.stdout);
 }
+
+#[test]
+fn an_image_that_the_engine_does_not_hand_over_leaves_no_earlier_report() {
+    let lab = lab(VERSION, ":", CLEAN);
+    lab.write("docker/images.toml", "schema = 1\n[image.web]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n");
+    lab.program("docker", &format!("case \"$*\" in save*) echo 'no such platform' >&2; exit 1 ;; esac\n{ENGINE}{GOOD}"));
+    lab.write("target/slipway/scan/web.linux-amd64.json", "{}");
+    lab.run(&[&SCAN[..], &["--event", "pr:1"]].concat()).expect(1, &["no such platform"]);
+    assert_eq!(reports(&lab), [""; 0]);
+}
