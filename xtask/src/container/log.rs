@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
+use crate::exec::Runner;
+use crate::generated::Mode;
+
 /// How much of a log is shown when something fails.
 const TAIL: usize = 40;
 
@@ -24,7 +27,9 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn create(path: &Utf8Path, append: bool) -> Result<Log> {
+    /// Under `--dry-run` nothing is kept, and the log of the last run stays.
+    pub fn create(runner: &Runner, path: &Utf8Path, append: bool) -> Result<Log> {
+        let path = if Mode::of(false, runner) == Mode::Write { path } else { Utf8Path::new("/dev/null") };
         let open = || -> std::io::Result<File> {
             std::fs::create_dir_all(path.parent().unwrap_or(path))?;
             File::options().create(true).write(true).append(append).truncate(!append).open(path)

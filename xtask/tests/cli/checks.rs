@@ -127,3 +127,13 @@ fn ctrl_c_takes_it_down_too() {
     Ran::from(child.wait_with_output().unwrap()).expect(130, &["interrupted"]);
     assert!(calls(&lab).lines().last().unwrap().contains(" down "), "{}", calls(&lab));
 }
+
+#[test]
+fn a_dry_run_leaves_the_logs_of_the_last_run() {
+    let lab = lab("");
+    let log = "target/slipway/logs/check-unit.log";
+    lab.write(log, "what the last run said\n");
+    let ran = lab.run(&[&CHECK[..], &["--check", "unit", "--dry-run"]].concat());
+    ran.expect(0, &["docker exec slipway-check-unit-"]);
+    assert_eq!(std::fs::read_to_string(lab.repo().join(log)).unwrap(), "what the last run said\n");
+}
