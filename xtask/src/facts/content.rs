@@ -98,11 +98,10 @@ fn ask<'a>(
 ) -> Asked<'a> {
     let triggers = || {
         let is_parent = |other: &&Build| build.parents.iter().any(|parent| parent.image == other.image);
-        let mut triggers = config
-            .builds
-            .iter()
-            .filter(is_parent)
-            .filter(|other| facts.dockerfile(other).is_some_and(|dockerfile| dockerfile.onbuild));
+        // Most have none, and then nobody is asked: all builds by all builds are many.
+        let others = if build.parents.is_empty() { &[] } else { config.builds.as_slice() };
+        let mut triggers =
+            others.iter().filter(is_parent).filter(|other| facts.dockerfile(other).is_some_and(|dockerfile| dockerfile.onbuild));
         let foreign = dockerfile.images.iter().find(|image| image.contains("onbuild") || facts.triggers.contains(*image));
         triggers.next().map(|parent| &parent.image).or(foreign).map(|name| format!("{name} has ONBUILD steps"))
     };
