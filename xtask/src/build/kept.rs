@@ -7,11 +7,12 @@ use anyhow::Result;
 use super::outcome::{Ending, Outcome, Steps};
 use crate::docker::{self, Image};
 use crate::exec::Runner;
+use crate::parallel;
 use crate::plan::{self, Action, Build, Plan};
 use crate::receipt::Receipt;
-use crate::registry::Digest;
+use crate::registry::{AT_ONCE, Digest};
 
-/// An outcome for each build that need not start, asked of the engine with one question.
+/// An outcome for each build that need not start. The engine looks at one image after the other, so it is asked by a few at once.
 ///
 /// Builds that write somewhere else (a candidate, a cache) start always, and so do those whose key promises nothing.
 ///
@@ -27,7 +28,9 @@ pub fn find(runner: &Runner, plan: &Plan, receipts: &BTreeMap<String, Receipt>) 
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let images = docker::images(&runner.output(&docker::inspect_images(&names))?.stdout);
+    let ask = |names: &[String]| Ok(docker::images(&runner.output(&docker::inspect_images(names))?.stdout));
+    let chunks = names.chunks(names.len().div_ceil(AT_ONCE)).collect();
+    let images: Vec<Image> = parallel::map(AT_ONCE, chunks, ask).into_iter().collect::<Result<Vec<_>>>()?.concat();
     let kept = |build: &&Build| {
         let name = build.names().into_iter().next()?;
         outcome(build, images.iter().find(|image| image.is_called(&name))?, receipts.get(&build.id))
