@@ -148,8 +148,9 @@ impl Context {
 
     /// From now on every command is logged in as `login` says, if anybody is.
     fn use_login(&mut self) {
-        let folder = credentials::folder(&self.repo);
-        if folder.exists() {
+        if let Ok(folder) = credentials::folder(&self.env, &self.repo)
+            && folder.exists()
+        {
             self.runner.set_env("DOCKER_CONFIG", folder.as_str());
         }
     }

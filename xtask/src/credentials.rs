@@ -8,17 +8,30 @@ use serde_json::{Map, Value};
 
 use crate::config::{Config, Env};
 use crate::error::Fault;
+use crate::facts::digest;
 use crate::generated;
 
 /// What of the user's own configuration must go on working: plugins, contexts, builders.
 const SHARED: [&str; 3] = ["cli-plugins", "contexts", "buildx"];
 
-/// Where secrets lie: not in `target/slipway`, which workflows keep as an artifact that others can download.
-pub const SECRETS: &str = "target/slipway-secrets";
+/// Where the secrets of a checkout lie: in the user's cache folder, because builds take files of the checkout, checks
+/// mount it, and workflows keep parts of it.
+///
+/// # Errors
+/// Not ready: there is no such folder.
+pub fn secrets(env: &Env, repo: &Utf8Path) -> Result<Utf8PathBuf> {
+    let set = |name: &str| env.get(name).filter(|path| path.starts_with('/')).map(Utf8PathBuf::from);
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    let absent = || Fault::not_ready("there is no place for secrets: HOME is not set").hint("set HOME to a folder of yours");
+    Ok(cache.ok_or_else(absent)?.join("slipway-secrets").join(&digest(&[repo.as_str()])[..8]))
+}
 
-/// Where it lies; nobody is logged in where it does not exist.
-pub fn folder(repo: &Utf8Path) -> Utf8PathBuf {
-    repo.join(SECRETS).join("docker")
+/// The Docker configuration among them; nobody is logged in where it does not exist.
+///
+/// # Errors
+/// Those of [`secrets`].
+pub fn folder(env: &Env, repo: &Utf8Path) -> Result<Utf8PathBuf> {
+    Ok(secrets(env, repo)?.join("docker"))
 }
 
 /// User and password, and where they come from. Neither is ever printed.
@@ -92,10 +105,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn secrets_are_outside_of_the_checkout_and_each_has_its_own() {
+        let env = |name: &str, value: &str| Env::from([(name.to_owned(), value.to_owned())]);
+        let (home, cache) = (env("HOME", "/home/me"), env("XDG_CACHE_HOME", "/cache"));
+        let one = folder(&home, "/repo".into()).unwrap();
+        assert!(one.starts_with("/home/me/.cache/slipway-secrets") && one.ends_with("docker"), "{one}");
+        assert_ne!(one, folder(&home, "/other".into()).unwrap());
+        assert!(secrets(&cache, "/repo".into()).unwrap().starts_with("/cache/slipway-secrets"));
+        assert!(secrets(&env("HOME", "relative"), "/repo".into()).unwrap_err().to_string().contains("HOME is not set"));
+    }
+
+    #[test]
     fn only_plugins_and_settings_are_taken_over() {
         let temp = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(temp.path()).unwrap();
-        let (own, folder) = (root.join("own"), root.join("target/slipway-secrets/docker"));
+        let (own, folder) = (root.join("own"), root.join("secrets/docker"));
         std::fs::create_dir_all(own.join("cli-plugins")).unwrap();
         std::fs::write(own.join("cli-plugins/docker-buildx"), "x").unwrap();
         let text = r#"{"auths":{"r":{"auth":"c2VjcmV0"}},"credsStore":"desktop","credHelpers":{"r":"x","s":"y"},"currentContext":"farm"}"#;

@@ -10,6 +10,9 @@ use crate::plan::Plan;
 ///
 /// `seconds`: of each build when it was last built; one that is not known counts as the mean of those that are.
 pub fn deal(plan: &Plan, ids: &Group, seconds: &BTreeMap<String, f64>, builders: usize) -> Vec<Group> {
+    if builders < 2 {
+        return vec![ids.clone()];
+    }
     let known: Vec<f64> = plan.builds.iter().filter_map(|build| seconds.get(&build.id).copied()).collect();
     #[allow(clippy::cast_precision_loss)]
     let mean = if known.is_empty() { 1.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
@@ -18,7 +21,7 @@ pub fn deal(plan: &Plan, ids: &Group, seconds: &BTreeMap<String, f64>, builders:
     // Asked once for each, not at each comparison: both look at many builds.
     let mut units: Vec<_> = units(plan, ids).into_iter().map(|unit| (takes(&unit), key(&unit), unit)).collect();
     units.sort_by(|(a, key, _), (b, other, _)| b.total_cmp(a).then_with(|| key.cmp(other)));
-    let mut dealt: Vec<(f64, Group)> = vec![(0.0, Group::new()); builders.max(1)];
+    let mut dealt: Vec<(f64, Group)> = vec![(0.0, Group::new()); builders];
     for (takes, _, unit) in units {
         if let Some(least) = dealt.iter_mut().min_by(|(a, _), (b, _)| a.total_cmp(b)) {
             least.0 += takes;

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::{Place, buildkitd, remove, write};
 use crate::cmd::Effect;
 use crate::docker::{self, BUILDKIT, Node};
 use crate::error::Fault;
+use crate::facts::digest;
 use crate::{build, report, sandbox};
 
 const DRIVER: &str = "docker-container";
@@ -148,12 +148,7 @@ fn certificates(folder: &Utf8Path) -> Vec<(String, Utf8PathBuf)> {
 
 /// Eight digits that stand for all of `parts`.
 pub fn short(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    digest(parts)[..8].to_owned()
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use anyhow::Result;
 use super::spread::whole;
 use crate::build::caches::Caches;
 use crate::build::outcome::{Ending, Outcome, Steps};
-use crate::candidate;
 use crate::docker;
 use crate::error::Fault;
 use crate::exec::Runner;
@@ -35,24 +34,24 @@ pub fn join(runner: &Runner, plan: &Plan, outcomes: Vec<Outcome>) -> Result<Vec<
     Ok(joined)
 }
 
+/// Looked at before it is written: what the candidate names is tested next.
 fn index(runner: &Runner, build: &Build, parts: &[Outcome]) -> Result<Digest> {
     let candidate = build.test.candidate.as_deref().unwrap_or_default();
     let repository = split(candidate).0;
     let sources: Vec<String> =
         parts.iter().filter_map(|part| Some(format!("{repository}@{}", part.digest.as_deref()?))).collect();
-    runner.read(&docker::imagetools_join(&sources, candidate))?;
     let registry = Live::new(runner);
-    let gone = || Fault::failed(format!("{}: {candidate} was written and is not in the registry", build.id));
-    let digest = registry.digest(candidate)?.ok_or_else(gone)?;
-    let images = registry.images(&candidate::by_digest(build, &digest))?.ok_or_else(gone)?;
+    let gone = |what: &str| Fault::failed(format!("{}: {what} was written and is not in the registry", build.id));
+    let images = each(&sources, |source| registry.images(source)?.ok_or_else(|| gone(source).into()))?.concat();
     let has: BTreeSet<String> = images.iter().map(|image| normal(&image.platform)).collect();
     let wanted: BTreeSet<String> = build.platforms.iter().map(|platform| normal(platform)).collect();
     if has != wanted {
         let list = |platforms: &BTreeSet<String>| platforms.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let message = format!("{}: the joined image is for {}, wanted was {}", build.id, list(&has), list(&wanted));
+        let message = format!("{}: its parts are for {}, wanted was {}", build.id, list(&has), list(&wanted));
         return Err(Fault::failed(message).into());
     }
-    Ok(digest)
+    runner.read(&docker::imagetools_join(&sources, candidate))?;
+    Ok(registry.digest(candidate)?.ok_or_else(|| gone(candidate))?)
 }
 
 /// `linux/arm64/v8` is `linux/arm64`, as github.com/containerd/platforms has it.

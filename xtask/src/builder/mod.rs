@@ -10,12 +10,11 @@ pub mod spread;
 use std::str::FromStr;
 
 use anyhow::Result;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use crate::build::{health, store};
 use crate::cmd::Effect;
 use crate::config::{Config, Env};
-use crate::credentials;
 use crate::docker::{self, Found};
 use crate::error::Fault;
 use crate::exec::Runner;
@@ -96,11 +95,6 @@ impl Place<'_> {
     }
 }
 
-/// Where the keys and certificates are that a variable holds: buildx wants files.
-pub fn keys(repo: &Utf8Path) -> Utf8PathBuf {
-    repo.join(credentials::SECRETS).join("builders")
-}
-
 /// Writes a file that buildx reads when it makes a builder; nobody but its owner may read it.
 fn write(place: &Place<'_>, folder: &Utf8Path, name: &str, text: &str) -> Result<()> {
     match Mode::of(false, place.runner) {
@@ -114,15 +108,16 @@ fn remove(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
     if exists { place.runner.read(&docker::remove_builder(builder)).map(drop) } else { Ok(()) }
 }
 
+/// The nodes of `[builders]` that a run uses.
+fn remotes(choice: &Choice, config: &Config, platforms: &[String]) -> Vec<Remote> {
+    if *choice == Choice::Auto { remote::nodes(&config.builders, platforms) } else { Vec::new() }
+}
+
 /// Which platforms of a plan are built apart, as far as flags and configuration say.
 pub fn spread(choice: &Choice, config: &Config, plan: &Plan) -> Spread {
-    let remotes = match choice {
-        Choice::Auto => remote::nodes(&config.builders, &platforms(plan)),
-        Choice::Container | Choice::Named(_) | Choice::Shared(_) => Vec::new(),
-    };
-    let shared = matches!(choice, Choice::Shared(_));
-    let loads = (*choice == Choice::Container || shared || !remotes.is_empty()).then(facts::host_platform);
-    Spread { nodes: remotes.into_iter().map(|remote| remote.platforms).collect(), loads }
+    let remotes = remotes(choice, config, &platforms(plan));
+    let ours = matches!(choice, Choice::Container | Choice::Shared(_)) || !remotes.is_empty();
+    Spread { nodes: remotes.into_iter().map(|remote| remote.platforms).collect(), loads: ours.then(facts::host_platform) }
 }
 
 /// The builder of a plan, made where it is one of ours and not there.
@@ -139,10 +134,7 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
         all_exist(place, names)?;
         return Ok(Builder { share: names.clone(), spread, ..Builder::default() });
     }
-    let remotes = match choice {
-        Choice::Auto => remote::nodes(&place.config.builders, &platforms),
-        Choice::Container | Choice::Named(_) | Choice::Shared(_) => Vec::new(),
-    };
+    let remotes = remotes(choice, place.config, &platforms);
     if platforms.is_empty() || (remotes.is_empty() && *choice == Choice::Auto && suits(place)?) {
         return Ok(Builder::default());
     }
@@ -172,10 +164,15 @@ fn all_exist(place: &Place<'_>, names: &[String]) -> Result<()> {
     if absent.is_empty() {
         return Ok(());
     }
-    let there: Vec<&str> = names.iter().map(String::as_str).filter(|name| !absent.contains(name)).collect();
-    let others = if there.is_empty() { String::new() } else { format!(" ({} can be used)", there.join(", ")) };
+    let others = others(names, &absent);
     let fault = Fault::not_ready(format!("cannot use the builders {}: there are none of these names{others}", absent.join(", ")));
     Err(fault.hint("`docker buildx ls` lists the builders that there are").into())
+}
+
+/// What still works, beside those that are gone.
+fn others(all: &[String], gone: &[&str]) -> String {
+    let there: Vec<&str> = all.iter().map(String::as_str).filter(|name| !gone.contains(name)).collect();
+    if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) }
 }
 
 /// The platforms that are built, each once.
@@ -245,8 +242,7 @@ impl Builder {
             };
             lines.push(format!("of {}: {why}", title(at)));
         }
-        let there: Vec<String> = there.into_iter().map(title).collect();
-        let others = if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) };
+        let others = others(&there.into_iter().map(title).collect::<Vec<_>>(), &[]);
         let fault = Fault::not_ready(format!("{cannot} the builder {}{others}", lines.join("; ")));
         Err(fault.hint("see [builders] in images.toml; `--builder container` builds everything on this machine").into())
     }
@@ -263,8 +259,7 @@ impl Builder {
         if gone.is_empty() {
             return Ok(());
         }
-        let there: Vec<&str> = self.share.iter().map(String::as_str).filter(|name| !gone.contains(name)).collect();
-        let others = if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) };
+        let others = others(&self.share, &gone);
         let fault = Fault::not_ready(format!("{cannot} the builder {}{others}: {said}", gone.join(" and ")));
         Err(fault.hint("start it and run the same command again, or leave it out of --builders").into())
     }

@@ -13,9 +13,9 @@ use super::spread::suffix;
 use super::{Place, certificate, remove, write};
 use crate::config::Env;
 use crate::config::types;
+use crate::credentials;
 use crate::docker;
 use crate::error::Fault;
-use crate::facts;
 
 /// How long a daemon may take to accept a connection.
 const DIAL: Duration = Duration::from_secs(5);
@@ -88,22 +88,22 @@ impl Remote {
                     .hint(format!("export {variable}=…, the file's path or its text"))
             })?,
         };
-        let (path, text) = if value.trim_start().starts_with("-----BEGIN ") {
-            let folder = super::keys(place.repo);
+        if value.trim_start().starts_with("-----BEGIN ") {
+            let folder = credentials::secrets(place.env, place.repo)?.join("builders");
             write(place, &folder, name, &value)?;
-            (folder.join(name), Ok(value))
-        } else {
-            let path = place.repo.join(value);
-            let text = std::fs::read_to_string(&path);
-            (path, text)
-        };
-        match text {
-            Ok(text) => match certificate::end(&text).filter(|end| *end < facts::now()) {
-                Some(end) => Err(Fault::not_ready(format!("cannot use {path}, {}: it has expired, on {end}", of())).into()),
-                None => Ok(path),
-            },
-            Err(error) => Err(Fault::not_ready(format!("cannot read {path}, {}: {error}", of())).into()),
+            return good(place, folder.join(name), &of());
         }
+        let path = place.repo.join(value);
+        std::fs::metadata(&path).map_err(|error| Fault::not_ready(format!("cannot read {path}, {}: {error}", of())))?;
+        good(place, path, &of())
+    }
+}
+
+/// The path, unless it is that of a certificate that has expired.
+fn good(place: &Place<'_>, path: Utf8PathBuf, what: &str) -> Result<Utf8PathBuf> {
+    match certificate::expired(place.runner, &path) {
+        Some(since) => Err(Fault::not_ready(format!("cannot use {path}, {what}: it has expired, on {since}")).into()),
+        None => Ok(path),
     }
 }
 

@@ -5,17 +5,15 @@ use std::fmt::Write as _;
 
 use camino::Utf8Path;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::docker::LABEL;
-use crate::facts::hex;
+use crate::facts::digest;
 use crate::plan::{Build, Plan};
 
 /// The project of a check: its own for each checkout, so that two never meet, and the same in each run, so that the
 /// next one finds what a killed one left.
 pub fn project(checkout: &Utf8Path, check: &str) -> String {
-    let hash = hex(&Sha256::digest(format!("{checkout}\n{check}")));
-    format!("slipway-{}-{}", &hash[..8], plain(check))
+    format!("slipway-{}-{}", &digest(&[checkout.as_str(), check])[..8], plain(check))
 }
 
 /// A name as containers and projects may have it.

@@ -20,6 +20,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::bases::Bases;
 use crate::config::{Build, Config, Env};
@@ -292,6 +293,16 @@ pub fn hex(bytes: &[u8]) -> String {
     // By hand: formatting each byte was an eighth of planning 1,024 builds.
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// Hash of texts of which none can pass for part of another, in lower-case hex.
+pub fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
 }
 
 /// Whether the kernel runs programs of a foreign platform (binfmt_misc); false where that cannot be told.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 use super::emulation::FOREIGN;
@@ -18,7 +17,7 @@ use crate::cmd::Cmd;
 use crate::docker;
 use crate::error::{Code, Fault, exit_code};
 use crate::exec::Runner;
-use crate::facts;
+use crate::facts::{self, digest};
 
 const LIMIT: Duration = Duration::from_secs(900);
 /// What the interpreters and the official slim images have in common.
@@ -101,15 +100,6 @@ fn bases(inputs: &Inputs, interpreters: &[Interpreter]) -> Vec<Base> {
         python: Some(python.clone()),
     };
     std::iter::once(debian.clone()).chain(interpreters.iter().map(python)).collect()
-}
-
-fn digest(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn make(runner: &Runner, paths: &Paths, inputs: &Inputs, port: u16, bases: &[&Base], steps: &Steps) -> Result<()> {

@@ -13,11 +13,11 @@ use crate::builder::{self, join};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::parallel;
-use crate::plan::{self, Action, Build, Plan, Touch};
+use crate::plan::{Action, Build, Plan};
 use crate::progress::display::Display;
 use crate::publish::{rebuild, stage};
 use crate::registry::{Digest, Live};
-use crate::{candidate, credentials, docker, event, receipt, report, template};
+use crate::{candidate, docker, receipt, report, template};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -145,30 +145,10 @@ fn dockerfiles_are_current(context: &Context, plan: &Plan) -> Result<()> {
     Err(fault.hint("run `cargo xtask gen-dockerfiles` and commit the result").into())
 }
 
-/// The password of `login` and the keys of builders lie in the checkout, and `COPY . .` would take them into a layer.
-fn secrets_stay_out(context: &Context, plan: &Plan) -> Result<()> {
-    let has_any = context.repo.join(credentials::SECRETS).read_dir_utf8().is_ok_and(|mut list| list.next().is_some());
-    if !has_any || context.root(plan)? != context.repo {
-        return Ok(());
-    }
-    let recorded = event::Recorded { event: plan.event.clone(), compare: event::Compare::Nothing, default_branch: None };
-    let facts = context.facts(&recorded)?;
-    let file = credentials::folder(Utf8Path::new("")).join("config.json");
-    let touched = plan::touched(context.config()?, &facts, &file);
-    let takes = |build: &&Build| build.action == Action::Build && touched.get(&build.id) == Some(&Touch::Image);
-    let takes: Vec<&str> = plan.builds.iter().filter(takes).map(|build| build.id.as_str()).collect();
-    if takes.is_empty() {
-        return Ok(());
-    }
-    let message = format!("{} would take {}, where passwords lie", plan::shorten(&takes), credentials::SECRETS);
-    Err(Fault::refused(message).hint("add `target` to the .dockerignore of the context").into())
-}
-
 /// Runs the builds of a plan.
 fn build_all(context: &Context, plan: &Plan, fail_fast: bool) -> Result<Results> {
     let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let builder = context.builder(plan)?;
-    secrets_stay_out(context, plan)?;
     let started = Instant::now();
     let spread = builder::spread::expand(plan, &builder.spread);
     let display = Display::new(spread.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());

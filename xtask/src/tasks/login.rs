@@ -20,7 +20,8 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     let registry = &config.registry;
     let credentials = credentials::read(config, &context.env)?;
     // Made beside and moved into place when it works: an earlier login stays until then.
-    let (login, made) = (credentials::folder(&context.repo), context.repo.join(credentials::SECRETS).join("docker-new"));
+    let login = credentials::folder(&context.env, &context.repo)?;
+    let made = login.with_file_name("docker-new");
     credentials::create(&made, context.docker_config().as_deref(), registry)?;
     let cmd = docker::login(registry, &credentials.username, &credentials.password).env("DOCKER_CONFIG", made.as_str());
     let result = context.runner.output(&cmd).and_then(|exit| context.runner.check(&cmd, &exit).map(|()| exit.skipped));

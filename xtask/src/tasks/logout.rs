@@ -12,7 +12,7 @@ use crate::{credentials, report};
 pub struct Args {}
 
 pub fn run(context: &Context, _args: &Args) -> Result<()> {
-    let folder = context.repo.join(credentials::SECRETS);
+    let folder = credentials::secrets(&context.env, &context.repo)?;
     if !folder.exists() {
         report::note("nobody is logged in here");
         return Ok(());

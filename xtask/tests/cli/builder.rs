@@ -76,6 +76,6 @@ fn nodes_that_are_only_printed_are_not_asked_and_no_key_is_written() {
     let mut command = lab.command(&[&TEST[..], &["--dry-run"]].concat());
     let ran = Ran::from(command.env("BUILDER_CA", pem).output().unwrap());
     ran.expect(0, &["docker buildx create --name slipway-", "--driver remote", "bake --builder slipway-"]);
-    assert!(!lab.repo().join("target/slipway-secrets").exists(), "a key was written");
+    assert!(!lab.secrets().exists(), "a key was written");
     assert!(!lab.repo().join("target/slipway/buildkitd.toml").exists());
 }

@@ -135,24 +135,34 @@ fn a_leg_of_several_builds_is_named_by_all_of_them() {
 }
 
 #[test]
-fn a_password_gets_into_no_image() {
-    let lab = Lab::with_docker(&format!("bake() {{ :; }}\n{GOOD}"));
-    let build = ["ci-build", "--mode", "test", "--engine", "host", "--dry-run"];
-    lab.write("Dockerfile", "FROM scratch\nCOPY . /\n");
-    lab.run(&build).expect(0, &["docker buildx bake"]);
-    lab.write("target/slipway-secrets/docker/config.json", "{}");
-    lab.run(&build).expect(4, &["web would take target/slipway-secrets, where passwords lie", "hint: add `target`"]);
-    lab.write(".dockerignore", "target\n");
-    lab.run(&build).expect(0, &["docker buildx bake"]);
+fn a_password_never_lies_in_the_checkout() {
+    let keeps = "case \"$1\" in login) read -r word; echo \"$word\" > \"$DOCKER_CONFIG/config.json\"; exit ;; esac\n";
+    let lab = Lab::with_docker(&format!("{keeps}{GOOD}"));
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    let mut login = lab.command(&["login", "--engine", "host"]);
+    let ran = login.env("DOCKER_USERNAME", "me").env("DOCKER_PASSWORD", "tea-for-two").output().unwrap();
+    crate::lab::Ran::from(ran).expect(0, &["logged in"]);
+    let holds = |folder: &std::path::Path| {
+        let found = std::process::Command::new("grep").args(["-r", "-l", "tea-for-two"]).arg(folder).output().unwrap();
+        String::from_utf8(found.stdout).unwrap()
+    };
+    assert_eq!(holds(&lab.repo()), "", "builds, checks and uploads take files of it");
+    assert!(holds(&lab.secrets()).ends_with("/docker/config.json\n"));
 }
 
 #[test]
 fn logout_leaves_nothing_of_a_login_that_was_killed() {
-    let lab = Lab::with_docker(GOOD);
+    // Killed as soon as docker has the password; `$PPID` is the program that called it.
+    let lab = Lab::with_docker(&format!("case \"$1\" in login) kill -9 $PPID ;; esac\n{GOOD}"));
     lab.program("rm", "exec /bin/rm \"$@\"");
-    lab.write("target/slipway-secrets/docker-new/config.json", "{}");
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    let mut login = lab.command(&["login", "--engine", "host"]);
+    let killed = login.env("DOCKER_USERNAME", "me").env("DOCKER_PASSWORD", "secret").output().unwrap();
+    assert!(!killed.status.success());
+    let left = || lab.secrets().read_dir().map_or(0, Iterator::count);
+    assert_eq!(left(), 1, "what a login has begun");
     lab.run(&["logout"]).expect(0, &["logged out"]);
-    assert!(!lab.repo().join("target/slipway-secrets").exists());
+    assert_eq!(left(), 0);
     lab.run(&["logout"]).expect(0, &["nobody is logged in here"]);
 }
 

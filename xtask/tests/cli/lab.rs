@@ -75,6 +75,11 @@ impl Lab {
         self.folder.path().join("repo")
     }
 
+    /// Where the secrets of all checkouts of its user are.
+    pub fn secrets(&self) -> PathBuf {
+        self.folder.path().join(".cache/slipway-secrets")
+    }
+
     pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
         let path = self.repo().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

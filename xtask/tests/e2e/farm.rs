@@ -3,8 +3,6 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::clone::Ran;
 use crate::tiny::Tiny;
 
@@ -156,13 +154,7 @@ pub struct Made<'a> {
 
 impl<'a> Made<'a> {
     pub fn by(tiny: &'a Tiny) -> Made<'a> {
-        let path = tiny.path().canonicalize().unwrap();
-        let path = path.to_str().unwrap();
-        let mut hash = Sha256::new();
-        hash.update(path.len().to_le_bytes());
-        hash.update(path);
-        let hex: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Made { tiny, name: format!("slipway-{hex}") }
+        Made { tiny, name: format!("slipway-{}", tiny.short()) }
     }
 
     /// The next run makes it anew, with nothing in it.

@@ -242,7 +242,7 @@ fn the_password_is_nowhere() {
         let mut command = tiny.command(&["login", "--verbose"]);
         command.args(args).env("DOCKER_USERNAME", "user").env("DOCKER_PASSWORD", password).output().unwrap().into()
     };
-    let docker = tiny.path().join("target/slipway-secrets/docker");
+    let docker = tiny.secrets().join("docker");
     let mut said = Vec::new();
     said.push(login("wrong-password", &[]).expect(3));
     assert!(!docker.exists(), "nothing is left of a login that failed");

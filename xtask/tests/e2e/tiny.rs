@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::clone::Ran;
 use crate::proxy::Proxy;
 
@@ -102,6 +104,21 @@ impl Tiny {
 
     pub fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
+    }
+
+    /// Eight digits that stand for it where the machine has something for each checkout.
+    pub fn short(&self) -> String {
+        let path = self.path().canonicalize().unwrap();
+        let path = path.to_str().unwrap();
+        let hash = Sha256::new().chain_update(path.len().to_le_bytes()).chain_update(path).finalize();
+        hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Where its secrets are.
+    pub fn secrets(&self) -> PathBuf {
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
+        let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+        cache.join("slipway-secrets").join(self.short())
     }
 
     pub fn write(&self, path: &str, text: &str) {

@@ -55,8 +55,11 @@ fn runtime_app_publishes_both_by_their_own_events() {
     assert_eq!((tiny.digest("app", "latest"), tiny.digest("app", &head(&tiny)[..7])), (latest, None));
 
     xtask(&tiny, &["logout"]).expect(0);
-    let found =
-        Command::new("grep").args(["-r", "-l", "-e", PASSWORD, "-e", "dXNlcjp0ZWEt", "."]).current_dir(tiny.path()).output();
+    let found = Command::new("grep")
+        .args(["-r", "-l", "-e", PASSWORD, "-e", "dXNlcjp0ZWEt", "."])
+        .arg(tiny.secrets().parent().unwrap())
+        .current_dir(tiny.path())
+        .output();
     assert_eq!(String::from_utf8(found.unwrap().stdout).unwrap(), "", "the password is nowhere");
     assert!(ci(&tiny, "manual").expect(3).stderr.contains("cargo xtask login"));
 }
