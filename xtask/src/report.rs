@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Serialize;
+
 use crate::error::Fault;
 
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -24,6 +26,26 @@ pub fn result(text: &str) {
     if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
         LOST.store(true, Ordering::Relaxed);
     }
+}
+
+/// A result as JSON, for `--json`; see [`json`].
+///
+/// # Errors
+/// Those of [`json`].
+pub fn data(value: &impl Serialize) -> anyhow::Result<()> {
+    result(&json(value)?);
+    Ok(())
+}
+
+/// Indented JSON. By way of a [`Value`], whose text is written by code of `serde_json`, which is optimized in the profile
+/// that `cargo xtask` is built in; what is generic would be compiled here, and take half of the time of a large plan.
+///
+/// # Errors
+/// A map whose keys are no text.
+///
+/// [`Value`]: serde_json::Value
+pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(format!("{:#}", serde_json::to_value(value)?))
 }
 
 /// # Errors

@@ -16,20 +16,20 @@ pub fn check(builds: &[Build], images: &BTreeSet<String>, document: &Document, f
     }
     let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for build in builds {
-        let line = parent_line(document, &build.image);
+        let line = || parent_line(document, &build.image);
         for parent in &build.parents {
             let name = parent.image.as_str();
             if !images.contains(name) {
                 let known = images.iter().map(String::as_str).filter(|image| *image != build.image);
                 faults.once(
-                    line,
+                    line(),
                     "unknown",
                     format!("parent `{name}` of image `{}` is no image ({})", build.image, suggest(name, known)),
                 );
                 continue;
             }
             if !names::is_tag(&parent.tag) {
-                faults.once(line, "tag", format!("parent `{name}:{}` has no valid tag", parent.tag));
+                faults.once(line(), "tag", format!("parent `{name}:{}` has no valid tag", parent.tag));
             }
             edges.entry(&build.image).or_default().insert(name);
             // A parent whose own keys are wrong has no builds, and was reported.
@@ -43,7 +43,7 @@ pub fn check(builds: &[Build], images: &BTreeSet<String>, document: &Document, f
                         "parent `{name}` has axis `{axis}`, image `{}` has not: which build is meant? (put {{{axis}}} into its variant)",
                         build.image
                     );
-                    faults.once(line, "axis", said);
+                    faults.once(line(), "axis", said);
                 }
                 Some(None) => {
                     let said = format!(
@@ -51,14 +51,14 @@ pub fn check(builds: &[Build], images: &BTreeSet<String>, document: &Document, f
                         build.id,
                         shown(build, parent_axes)
                     );
-                    faults.once(line, "point", said);
+                    faults.once(line(), "point", said);
                 }
                 Some(Some(parent)) if parent.local_only && build.publish => {
                     let said = format!(
                         "`{}` is published but its parent `{}` is local-only (make both local-only, or neither)",
                         build.id, parent.id
                     );
-                    faults.once(line, "local", said);
+                    faults.once(line(), "local", said);
                 }
                 Some(Some(_)) => {}
             }

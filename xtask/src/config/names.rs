@@ -8,11 +8,12 @@ pub const PLATFORMS: [&str; 8] =
 ///
 /// Source: <https://github.com/distribution/reference/blob/main/regexp.go>
 pub fn is_component(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let separator = |run: &str| matches!(run, "." | "_" | "__") || (!run.is_empty() && run.bytes().all(|b| b == b'-'));
-    text.starts_with(alphanumeric)
-        && text.ends_with(alphanumeric)
-        && text.split(alphanumeric).filter(|run| !run.is_empty()).all(separator)
+    let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let separator = |run: &[u8]| matches!(run, b"." | b"_" | b"__") || run.iter().all(|byte| *byte == b'-');
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(inner)
+        && bytes.last().is_some_and(inner)
+        && bytes.chunk_by(|one, two| inner(one) == inner(two)).all(|run| inner(&run[0]) || separator(run))
 }
 
 /// A repository without its registry: components with slashes between, at most 255 characters.

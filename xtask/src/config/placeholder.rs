@@ -30,7 +30,8 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     while let Some(open) = text[at..].find('{').map(|offset| at + offset) {
         let name = |from: usize| {
             let rest = &text[from..];
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
+            let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            let end = rest.as_bytes().iter().position(|byte| !inner(byte)).unwrap_or(rest.len());
             let first = rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
             (first && rest[end..].starts_with('}')).then_some(from + end)
         };

@@ -1,6 +1,6 @@
 //! Names that two builds may not share, and whether what was filled in is a name at all.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::faults::Faults;
 use super::tree::Document;
@@ -13,14 +13,15 @@ pub fn check(builds: &[Build], doubtful: &BTreeSet<&str>, document: &Document, f
     let mut ids = HashMap::new();
     let mut files = HashMap::new();
     let mut caches = HashMap::new();
+    let mut good = HashSet::new();
     let mut repositories: HashMap<&str, Vec<&Build>> = HashMap::new();
     let certain = || builds.iter().filter(|build| !doubtful.contains(build.image.as_str()));
     for build in certain() {
-        let header = document.line(&["image", &build.image]);
-        valid(build, document, faults);
+        let header = || document.line(&["image", &build.image]);
+        valid(build, &mut good, document, faults);
         if let Some(other) = ids.insert(build.id.as_str(), build) {
             faults.once(
-                header,
+                header(),
                 "id",
                 format!(
                     "two builds are called `{}`: of image `{}` and of image `{}`{}",
@@ -105,7 +106,8 @@ fn example(one: &Build, two: &Build) -> String {
     }
 }
 
-fn valid(build: &Build, document: &Document, faults: &mut Faults) {
+/// `good`: tags that were looked at and are.
+fn valid<'a>(build: &'a Build, good: &mut HashSet<&'a str>, document: &Document, faults: &mut Faults) {
     let Build { id, repository, .. } = build;
     if !names::is_component(&build.image) {
         return;
@@ -130,12 +132,16 @@ fn valid(build: &Build, document: &Document, faults: &mut Faults) {
             format!("`{cache}` can't be the cache ref of `{id}` (write \"repository:tag\")"),
         );
     }
-    if !names::is_repository(&build.candidates) {
+    if build.candidates != *repository && !names::is_repository(&build.candidates) {
         let said = format!("`{}` can't be the repository of candidates (lower case, no tag)", build.candidates);
         faults.once(document.line(&["release", "candidates"]), "candidates", said);
     }
     for policy in &build.on {
-        for tag in policy.tags.iter().chain(&policy.cache_from_tags).filter(|tag| !names::is_tag(&sample(tag))) {
+        for tag in policy.tags.iter().chain(&policy.cache_from_tags) {
+            if good.contains(tag.as_str()) || names::is_tag(&sample(tag)) {
+                good.insert(tag);
+                continue;
+            }
             let said = format!("`{tag}` can't be a tag of `{id}` (at most 128 letters, digits, `_`, `.` and `-`)");
             faults.once(tags_line(document, build, &policy.event), "valid", said);
         }

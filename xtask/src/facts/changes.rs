@@ -153,11 +153,11 @@ impl Git<'_> {
         } else {
             with.trim_start_matches("refs/heads/").trim_start_matches("refs/remotes/")
         };
-        if !self.has(with) {
-            return Err(format!("{name} is not in this clone"));
-        }
         let base = self.line("find the merge base", &["merge-base", with, "HEAD"]);
-        base.ok_or_else(|| format!("this commit and {name} have no history in common"))
+        base.ok_or_else(|| match self.has(with) {
+            true => format!("this commit and {name} have no history in common"),
+            false => format!("{name} is not in this clone"),
+        })
     }
 
     fn revision(&self, name: &str) -> Option<String> {

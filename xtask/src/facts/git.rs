@@ -93,13 +93,15 @@ impl<'a> Git<'a> {
 
     /// What `origin` calls its default branch, else main or master, whichever there is.
     pub fn default_branch(&self) -> Option<String> {
-        let why = "find the default branch";
-        let origin = self.line(why, &["symbolic-ref", "--quiet", "refs/remotes/origin/HEAD"]);
-        if let Some(name) = origin.as_ref().and_then(|origin| origin.strip_prefix("refs/remotes/origin/")) {
+        let all = ["for-each-ref", "--format=%(refname) %(symref)", "refs/heads", "refs/remotes/origin"];
+        let refs = self.line("find the default branch", &all)?;
+        let named = |line| str::split_once(line, ' ').unwrap_or((line, ""));
+        let refs: Vec<(&str, &str)> = refs.lines().map(named).collect();
+        let origin = refs.iter().find(|(name, _)| *name == "refs/remotes/origin/HEAD");
+        if let Some(name) = origin.and_then(|(_, is)| is.strip_prefix("refs/remotes/origin/")) {
             return Some(name.to_owned());
         }
-        let names = self.line(why, &["for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes/origin"])?;
-        let exists = |branch: &&str| names.lines().any(|name| name.rsplit_once('/').is_some_and(|(_, last)| last == *branch));
+        let exists = |branch: &&str| refs.iter().any(|(name, _)| name.rsplit_once('/').is_some_and(|(_, last)| last == *branch));
         ["main", "master"].into_iter().find(exists).map(str::to_owned)
     }
 

@@ -68,7 +68,7 @@ fn push(context: &Context, plan: &Plan) -> Result<()> {
     }
     let lines = stage::push(&context.runner, &context.repo, plan)?;
     if context.json {
-        report::result(&serde_json::to_string_pretty(&lines)?);
+        report::data(&lines)?;
     } else if !lines.is_empty() {
         report::result(&stage::table(&lines));
     }
@@ -207,7 +207,7 @@ fn summary(context: &Context, results: &Results) -> Result<()> {
 
 fn print(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
     if context.json {
-        report::result(&serde_json::to_string_pretty(results)?);
+        report::data(results)?;
     } else if results.builds.iter().any(|build| build.result != Ending::Skipped) {
         report::result(&results.table());
     }

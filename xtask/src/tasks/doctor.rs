@@ -61,7 +61,7 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     rows.extend(extras(context));
     rows.push(disk(context));
     if context.json {
-        report::result(&serde_json::to_string_pretty(&rows)?);
+        report::data(&rows)?;
     } else {
         report::result(&table(&rows));
     }

@@ -66,7 +66,7 @@ fn builds(context: &Context, args: &Args) -> Result<()> {
         })
     })?;
     if context.json {
-        report::result(&serde_json::to_string_pretty(&told)?);
+        report::data(&told)?;
     } else {
         told.iter().for_each(|told| report::result(&text(told)));
     }
@@ -159,7 +159,7 @@ fn what_if(context: &Context, args: &Args, file: &Utf8PathBuf) -> Result<()> {
     };
     if context.json {
         let told: std::collections::BTreeMap<&String, String> = touched.iter().map(|(id, touch)| (id, word(touch))).collect();
-        report::result(&serde_json::to_string_pretty(&told)?);
+        report::data(&told)?;
     } else if touched.is_empty() {
         report::result(&format!("{file}: no image takes it, no test mounts it"));
     } else {

@@ -38,7 +38,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let format = if context.json { Format::Json } else { args.format };
     report::result(&match format {
         Format::Text => render::text(&plan),
-        Format::Json => serde_json::to_string_pretty(&plan)?,
+        Format::Json => report::json(&plan)?,
         Format::Github => render::github(&plan),
         Format::Bake => {
             let spread = context.spread(&plan)?;

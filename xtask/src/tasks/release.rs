@@ -50,7 +50,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     };
     let lines = stage::release(&work, &follows)?;
     if context.json {
-        report::result(&serde_json::to_string_pretty(&lines)?);
+        report::data(&lines)?;
     } else if !lines.is_empty() {
         report::result(&stage::table(&lines));
     }

@@ -112,7 +112,7 @@ fn add_to_receipts(context: &Context, plan: &Plan, settings: &Scan, ready: &Read
 fn print(context: &Context, settings: &Scan, ready: &Ready, outcomes: &[Outcome]) -> Result<()> {
     if context.json {
         let json = json!({ "schema": 1, "fail_on": settings.fail_on, "database": ready.database, "scans": outcomes });
-        report::result(&serde_json::to_string_pretty(&json)?);
+        report::data(&json)?;
         return Ok(());
     }
     let done: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.passed.is_some()).collect();

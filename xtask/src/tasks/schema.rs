@@ -10,6 +10,6 @@ use crate::report;
 pub struct Args {}
 
 pub fn run(_context: &Context, _args: &Args) -> Result<()> {
-    report::result(&serde_json::to_string_pretty(&schema::schema())?);
+    report::data(&schema::schema())?;
     Ok(())
 }

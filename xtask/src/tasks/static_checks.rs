@@ -29,7 +29,7 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
         outcomes.extend(check::commands(check, Instant::now(), one)?);
     }
     if context.json {
-        report::result(&serde_json::to_string_pretty(&outcomes)?);
+        report::data(&outcomes)?;
     }
     check::print(&outcomes, context.json);
     let failed = check::failed(&outcomes);
