@@ -11,6 +11,7 @@ folder=$(cd "$1" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
+export GOTMPDIR=$scratch # a build that is ended leaves a gigabyte there
 printf 'module scratch\ngo 1.25.0\ntoolchain go1.25.5\nrequire github.com/aquasecurity/trivy v%s\n' "$version" > go.mod
 # Trivy needs an experiment of Go 1.25. An older go fetches that by itself, but crashes if it sees the experiment.
 go=$(go env GOROOT)/bin/go
