@@ -92,6 +92,8 @@ pub enum Task {
     CheckDeps(tasks::check_deps::Args),
     /// Say why: a build is in, it changed, a tag moves or not
     Explain(tasks::explain::Args),
+    /// What caches hold, here and in the registry; make room
+    Cache(tasks::cache::Args),
     /// Check this machine, with a fix for each fault
     Doctor(tasks::doctor::Args),
     /// The private engine, registry and base images

@@ -102,7 +102,11 @@ impl Context {
             Choice::Host => false,
         };
         self.looks.set(true);
-        if sandboxed { self.with_engine() } else { Ok(self) }
+        if sandboxed {
+            return self.with_engine();
+        }
+        self.use_login();
+        Ok(self)
     }
 
     /// The plan that is printed is handed to a run, so that its bases are made now where they are not there.
@@ -117,6 +121,7 @@ impl Context {
             engine.env.iter().for_each(|(name, value)| self.runner.set_env(name, value));
             self.engine = Some(engine);
         }
+        self.use_login();
         Ok(self)
     }
 
@@ -172,15 +177,26 @@ impl Context {
     /// # Errors
     /// Not ready: it can't be made, or a node of it can't be reached.
     pub fn builder(&self, plan: &Plan) -> Result<Builder> {
-        let place = Place {
+        builder::ready(&self.place()?, &self.choice(), plan)
+    }
+
+    fn place(&self) -> Result<Place<'_>> {
+        Ok(Place {
             runner: &self.runner,
             repo: &self.repo,
             env: &self.env,
             config: self.config()?,
             private: self.engine.as_ref().is_some_and(|engine| engine.private),
             registry: self.engine.as_ref().and_then(|engine| engine.registry.as_deref()),
-        };
-        builder::ready(&place, &self.choice(), plan)
+        })
+    }
+
+    /// The builders that runs of this checkout may use and that are there already.
+    ///
+    /// # Errors
+    /// Those of asking buildx.
+    pub fn builders_in_use(&self) -> Result<Vec<builder::InUse>> {
+        builder::in_use(&self.place()?, &self.choice())
     }
 
     /// `--builder` or `--builders`

@@ -83,6 +83,19 @@ pub fn images(stdout: &str) -> Vec<Image> {
     stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).map(|facts| Image { facts }).collect()
 }
 
+/// Ids of the images of some repositories that a run of ours has built; an id a line, once for each name.
+pub fn keyed_images<'a>(repositories: impl Iterator<Item = &'a String>) -> Cmd {
+    let cmd = Cmd::probe("docker", "find images of earlier runs").args(["image", "ls", "--quiet", "--no-trunc", "--filter"]);
+    let cmd = cmd.arg(format!("label={}", crate::plan::labels::KEY)).timeout(CHORE);
+    // The engine looks at the labels of those alone that have one of these names.
+    repositories.fold(cmd, |cmd, name| cmd.arg("--filter").arg(format!("reference={name}")))
+}
+
+/// Takes names away; an image without a name that nothing runs goes with its last one.
+pub fn remove_images(names: &[String]) -> Cmd {
+    Cmd::change("docker", "remove images of earlier builds").args(["image", "rm"]).args(names).timeout(CHORE)
+}
+
 pub fn tag(image: &str, name: &str) -> Cmd {
     Cmd::change("docker", format!("give {image} its name {name}")).args(["tag", image, name]).timeout(CHORE)
 }
@@ -195,6 +208,11 @@ pub fn containers_of(checkout: &str) -> Cmd {
 /// The digest of a reference, as the registry has it.
 pub fn imagetools_digest(effect: Effect, reference: &str) -> Cmd {
     imagetools(effect, format!("read {reference}")).args(["inspect", "--format", "{{.Manifest.Digest}}", reference])
+}
+
+/// The manifest or index of a reference, as the registry has it.
+pub fn imagetools_manifest(effect: Effect, reference: &str) -> Cmd {
+    imagetools(effect, format!("read {reference}")).args(["inspect", "--raw", reference])
 }
 
 /// The config of a reference as JSON, or a table of them by platform.

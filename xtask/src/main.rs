@@ -4,6 +4,7 @@ mod bake;
 mod bases;
 mod build;
 mod builder;
+mod cache;
 mod candidate;
 mod cli;
 mod cmd;
@@ -74,6 +75,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Logout(args) => tasks::logout::run(context, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),
         Task::Explain(args) => tasks::explain::run(context.with_engine_if_sandboxed()?, args),
+        Task::Cache(args) => tasks::cache::run(context.with_running_sandbox()?, args),
         Task::Doctor(args) => tasks::doctor::run(context.with_running_sandbox()?, args),
         Task::Sandbox(args) => tasks::sandbox::run(context, args),
         Task::Schema(args) => tasks::schema::run(context, args),

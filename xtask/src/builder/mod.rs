@@ -175,6 +175,36 @@ fn others(all: &[String], gone: &[&str]) -> String {
     if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) }
 }
 
+/// A builder that runs of this checkout may use.
+pub struct InUse {
+    pub name: String,
+    /// It is of this checkout alone.
+    pub own: bool,
+}
+
+/// The builders that there are already, for those who look; nothing is made or started.
+///
+/// # Errors
+/// Those of asking buildx.
+pub fn in_use(place: &Place<'_>, choice: &Choice) -> Result<Vec<InUse>> {
+    let shared = |name: &String| InUse { name: name.clone(), own: false };
+    let mut all = match choice {
+        Choice::Named(name) => return Ok(vec![shared(name)]),
+        Choice::Shared(names) => return Ok(names.iter().map(shared).collect()),
+        Choice::Container => Vec::new(),
+        Choice::Auto => {
+            let exit = place.runner.output(&docker::inspect_builder(None))?;
+            let name = exit.ok().then(|| docker::found(&exit.stdout).name).filter(|name| !name.is_empty());
+            name.iter().map(shared).collect()
+        }
+    };
+    let own = place.name();
+    if place.found(&own)?.is_some() {
+        all.push(InUse { name: own, own: true });
+    }
+    Ok(all)
+}
+
 /// The platforms that are built, each once.
 fn platforms(plan: &Plan) -> Vec<String> {
     let built = plan.builds.iter().filter(|build| build.action == Action::Build);

@@ -70,6 +70,18 @@ pub fn builders() -> Cmd {
     Cmd::probe("docker", "list the builders").args(["buildx", "ls", "--format", "json"]).timeout(CHORE)
 }
 
+/// A JSON object a line for each record in the cache of a builder.
+pub fn disk_usage(builder: &str) -> Cmd {
+    let cmd = Cmd::probe("docker", format!("read the cache of the builder {builder}"));
+    cmd.args(["buildx", "du", "--builder", builder, "--format", "json"]).timeout(CHORE)
+}
+
+/// Empties the cache of a builder, but for what a build is using.
+pub fn prune_builder(builder: &str) -> Cmd {
+    let cmd = Cmd::change("docker", format!("empty the cache of the builder {builder}"));
+    cmd.args(["buildx", "prune", "--builder", builder, "--all", "--force"]).timeout(BOOT)
+}
+
 /// The container in which a node of ours runs.
 pub fn builder_container(node: &str) -> String {
     format!("{CONTAINER}{node}")
@@ -100,6 +112,7 @@ pub fn imagetools_join(sources: &[String], tag: &str) -> Cmd {
 /// What [`inspect_builder`] printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
+    pub name: String,
     pub driver: String,
     pub nodes: Vec<FoundNode>,
 }
@@ -143,6 +156,7 @@ pub fn found(stdout: &str) -> Found {
         let value = value.trim();
         match (key, found.nodes.last_mut()) {
             ("Nodes", _) => in_nodes = true,
+            ("Name", None) if !in_nodes => found.name = value.to_owned(),
             ("Driver", None) => found.driver = value.to_owned(),
             ("Name", _) if in_nodes => found.nodes.push(FoundNode { name: value.to_owned(), ..FoundNode::default() }),
             ("Status", Some(node)) => node.status = value.to_owned(),
@@ -206,6 +220,6 @@ mod tests {
         let node =
             |name: &str, status: &str, error: &str| FoundNode { name: name.into(), status: status.into(), error: error.into() };
         let nodes = vec![node("b-amd", "running", ""), node("b-arm", "", "no route")];
-        assert_eq!(found(text), Found { driver: "remote".into(), nodes });
+        assert_eq!(found(text), Found { name: "b".into(), driver: "remote".into(), nodes });
     }
 }

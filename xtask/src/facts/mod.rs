@@ -235,6 +235,11 @@ pub fn branches(runner: &Runner, repo: &Utf8Path) -> (Option<String>, Option<Str
     (git.branch(), git.default_branch())
 }
 
+/// Web address of the source, as labels of images have it.
+pub fn source(runner: &Runner, repo: &Utf8Path, env: &Env) -> Option<String> {
+    in_actions(env).or_else(|| Git::new(runner, repo).source())
+}
+
 /// The commit that is checked out, and whether anything differs from it.
 pub fn checkout(runner: &Runner, repo: &Utf8Path) -> (Option<String>, bool) {
     let git = Git::new(runner, repo);

@@ -141,6 +141,30 @@ impl Live {
         Some(Peeked { has_triggers: configs.iter().any(steps), made_of: files.to_owned() })
     }
 
+    /// Bytes of what a reference holds, without what only describes it; `None`: there is no such reference.
+    ///
+    /// # Errors
+    /// Those of [`Registry::digest`].
+    pub fn held(&self, reference: &str) -> Result<Option<u64>> {
+        let read = |reference: &str| match self.has_crane {
+            true => self.json(&crane::manifest(Effect::Probe, reference)),
+            false => self.json(&docker::imagetools_manifest(Effect::Probe, reference)),
+        };
+        let Some(top) = read(reference)? else { return Ok(None) };
+        let repository = reference.split('@').next().map_or(reference, |name| split(name).0);
+        let mut bytes = 0;
+        for one in parts(&top) {
+            let is_manifest = one["mediaType"].as_str().is_some_and(|kind| kind.contains("manifest"));
+            let child = one["digest"].as_str().filter(|_| is_manifest);
+            bytes += match child.map(|digest| read(&format!("{repository}@{digest}"))) {
+                // An index of images; that of a cache lists layers.
+                Some(child) => child?.iter().flat_map(parts).map(size).sum(),
+                None => size(one),
+            };
+        }
+        Ok(Some(bytes))
+    }
+
     fn digest_of(&self, effect: Effect, reference: &str) -> Cmd {
         if self.has_crane { crane::digest(effect, reference) } else { docker::imagetools_digest(effect, reference) }
     }
@@ -166,6 +190,15 @@ impl Live {
         let config = |child: &String| self.json(&crane::config(read, child));
         Ok(Some(super::each(&children, config)?.iter().flatten().map(Image::from_config).collect()))
     }
+}
+
+/// What a manifest or an index lists.
+fn parts(manifest: &Value) -> impl Iterator<Item = &Value> {
+    ["layers", "manifests"].into_iter().filter_map(|list| manifest[list].as_array()).flatten()
+}
+
+fn size(part: &Value) -> u64 {
+    part["size"].as_u64().unwrap_or(0)
 }
 
 impl Registry for Live {

@@ -1,5 +1,6 @@
 //! The tasks, one file each: its `Args`, then `run`.
 
+pub mod cache;
 pub mod check_deps;
 pub mod ci;
 pub mod ci_build;

@@ -151,6 +151,23 @@ fn a_password_never_lies_in_the_checkout() {
 }
 
 #[test]
+fn who_only_looks_is_logged_in_as_well() {
+    let keeps = "case \"$1\" in login) read -r word; exit 0 ;; esac\n";
+    let answers =
+        "case \"$*\" in *imagetools*) echo \"$DOCKER_CONFIG\" >> ../configs; echo 'ERROR: not found' >&2; exit 1 ;; esac\n";
+    let lab = Lab::with_docker(&format!("{keeps}{answers}{GOOD}"));
+    lab.write("docker/images.toml", format!("{HEAD}[cache]\n[image.web]\n"));
+    let mut login = lab.command(&["login", "--engine", "host"]);
+    let ran = login.env("DOCKER_USERNAME", "me").env("DOCKER_PASSWORD", "tea-for-two").output().unwrap();
+    crate::lab::Ran::from(ran).expect(0, &["logged in"]);
+    lab.run(&["plan", "--resolve", "--engine", "host"]).expect(0, &[]);
+    lab.run(&["cache", "report", "--engine", "host"]).expect(0, &[]);
+    let configs = std::fs::read_to_string(lab.repo().join("../configs")).unwrap();
+    let own = lab.secrets().display().to_string();
+    assert!(configs.lines().count() >= 2 && configs.lines().all(|config| config.starts_with(&own)), "{configs}");
+}
+
+#[test]
 fn logout_leaves_nothing_of_a_login_that_was_killed() {
     // Killed as soon as docker has the password; `$PPID` is the program that called it.
     let lab = Lab::with_docker(&format!("case \"$1\" in login) kill -9 $PPID ;; esac\n{GOOD}"));

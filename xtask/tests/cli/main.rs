@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod builder;
+mod cache;
 mod checks;
 mod engine;
 mod graphs;

@@ -90,6 +90,24 @@ fn through_a_container_of_our_own_a_tag_is_published_and_a_second_run_writes_not
     let kept = local(&["ci-build", "--mode", "test"]).expect(0);
     assert!(kept.stderr.contains("3 of 3 images are in the engine already"), "{}", kept.stderr);
     local(&["docker-test"]).expect(0);
+
+    // Its cache can be emptied, for it is of this checkout alone; of images those of earlier builds go, by our names only.
+    let by_hand = format!("{}:by-hand", tiny.namespace);
+    tiny.engine(&format!("docker tag {} {by_hand}", tiny.name("tiny-a", "local"))).expect(0);
+    tiny.edit("Dockerfile", "SETTING=1", "SETTING=2");
+    local(&["ci-build", "--mode", "test"]).expect(0);
+    let du = || local(&["cache", "du", "--json"]).expect(0).json();
+    let before = du();
+    assert!(before["builders"][0]["name"] == made.name.as_str() && before["builders"][0]["own"] == true, "{before}");
+    assert!(before["builders"][0]["usage"]["reclaimable"].as_u64().unwrap() > 1_000_000, "{before}");
+    assert_eq!((&before["images"]["newest"]["count"], &before["images"]["older"]["count"]), (&3.into(), &3.into()));
+    local(&["cache", "prune"]).expect(0);
+    let after = du();
+    assert_eq!(after["builders"][0]["usage"]["bytes"], 0, "{after}");
+    assert_eq!((&after["images"]["newest"]["count"], &after["images"]["older"]["count"]), (&3.into(), &0.into()));
+    tiny.engine(&format!("docker image rm {by_hand}")).expect(0);
+    let kept = local(&["ci-build", "--mode", "test"]).expect(0);
+    assert!(kept.stderr.contains("3 of 3 images are in the engine already"), "{}", kept.stderr);
 }
 
 #[test]
