@@ -96,9 +96,7 @@ impl Context {
                 &draft.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect(),
             )?;
         }
-        if !draft.skipped.is_empty() {
-            open.extend(plan::looks(config, &recorded.event, &facts));
-        }
+        open.extend(plan::looks(config, &recorded.event, &facts, !draft.skipped.is_empty()));
         if !pin || open.is_empty() {
             return Ok(draft);
         }

@@ -27,6 +27,7 @@ use crate::config::{Build, Config, Env};
 use crate::error::Fault;
 use crate::event::{Event, Recorded};
 use crate::exec::Runner;
+use crate::plan::labels::MadeOf;
 use content::Content;
 use git::Git;
 
@@ -73,9 +74,9 @@ pub struct Facts {
     /// Those of them whose ONBUILD steps may take anything.
     #[serde(skip_serializing_if = "std::collections::BTreeSet::is_empty")]
     pub triggers: std::collections::BTreeSet<String>,
-    /// Reference → the label of the files it was made of, "" where it has none; of images that can be read alone.
+    /// Reference → what it was made of, by its labels; of images that can be read alone.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub made_of: BTreeMap<String, String>,
+    pub made_of: BTreeMap<String, MadeOf>,
     /// By path: hash of what tests mount.
     pub mounted: BTreeMap<Utf8PathBuf, String>,
 }

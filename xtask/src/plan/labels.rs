@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::planner::Input;
 use super::tags;
@@ -14,14 +15,38 @@ use crate::config::Build;
 pub const KEY: &str = "dev.slipway.key";
 
 /// The label that carries the hash of the files of this repository that an image is made of, see `published`.
-pub const FILES: &str = "dev.slipway.files";
+const FILES: &str = "dev.slipway.files";
+
+/// The label that carries the bases of an image with their digests, see `fresh`.
+const BASES: &str = "dev.slipway.bases";
+
+/// What an image says in its labels of what it was made of; "": it does not say.
+///
+/// Labels are no inputs of a key. These are made of inputs alone, so that equal keys have equal ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeOf {
+    /// Hash of the files of the repository.
+    pub files: String,
+    /// `NAME@DIGEST`, or `NAME` where the digest was not known, of each image it starts from; parents are none of them.
+    pub bases: String,
+}
+
+impl MadeOf {
+    /// From the labels of an image. What is not ours may have inherited them from one that is.
+    pub fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> MadeOf {
+        let is_ours = label(KEY).is_some_and(|key| !key.is_empty());
+        let text = |name| label(name).filter(|_| is_ours).unwrap_or_default().to_owned();
+        MadeOf { files: text(FILES), bases: text(BASES) }
+    }
+}
 
 /// Every label is set, also to "": a base image's own version would be inherited otherwise.
-pub fn labels(input: &Input<'_>, build: &Build, key: &str, files: Option<String>) -> Result<Vec<(String, String)>> {
+pub fn labels(input: &Input<'_>, build: &Build, key: &str, made_of: MadeOf) -> Result<Vec<(String, String)>> {
     let facts = input.facts;
     let mut labels = BTreeMap::from([
         (KEY.to_owned(), key.to_owned()),
-        (FILES.to_owned(), files.unwrap_or_default()),
+        (FILES.to_owned(), made_of.files),
+        (BASES.to_owned(), made_of.bases),
         (oci("title"), build.id.clone()),
         (oci("version"), input.version.map(|version| version.text.clone()).unwrap_or_default()),
         (oci("revision"), facts.commit.clone().unwrap_or_default()),

@@ -2,6 +2,7 @@
 
 mod cache;
 mod checks;
+mod fresh;
 #[cfg(test)]
 mod golden;
 mod key;

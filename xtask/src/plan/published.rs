@@ -8,45 +8,68 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::labels::MadeOf;
 use super::planner::{self, Input, with_registry};
-use super::{select, tags};
-use crate::config::{Build, Config, Policy};
+use super::{fresh, select, tags};
+use crate::config::{Build, Config, FreshWhen, Policy};
 use crate::event::Event;
 use crate::facts::{Facts, hex};
 
-/// The tags that have to be looked at before an event is planned.
-pub fn looks(config: &Config, event: &Event, facts: &Facts) -> BTreeSet<String> {
+/// The tags that have to be looked at before an event is planned. `skipped`: whether it leaves any build out.
+pub fn looks(config: &Config, event: &Event, facts: &Facts, skipped: bool) -> BTreeSet<String> {
     let repositories = std::collections::HashMap::new();
-    let input = Input { config, event, facts, version: None, repositories: &repositories };
-    let tag = |build: &Build| tag(&input, build, select::policy_of(event, build).ok()?);
+    let version = planner::version(config, event).ok().flatten();
+    let input = Input { config, event, facts, version: version.as_ref(), repositories: &repositories };
+    let tag = |build: &Build| {
+        let policy = select::policy_of(event, build).ok()?;
+        let is_compared = policy.fresh == FreshWhen::BasesChanged;
+        if is_compared { tag(&input, build, policy) } else { moving(&input, build, policy).filter(|_| skipped) }
+    };
     config.builds.iter().filter_map(tag).collect()
 }
 
-/// The moving tag that says what is published of a build; `None` where the files of a push alone decide.
-fn tag(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
-    let is_asked = matches!(input.event, Event::Branch { .. }) && !input.config.registry.is_empty();
+/// The tag that says what is published of a build: the one that the event moves (`latest`, if that is among them), else
+/// one that it writes once. `None`: it publishes nothing.
+pub fn tag(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
+    let mut tags = published(input, build, policy)?;
+    tags.moving.pop().or_else(|| tags.once.into_iter().next())
+}
+
+/// The moving tag that a push may have left behind; `None` where the files of a push alone decide.
+fn moving(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
+    let is_asked = matches!(input.event, Event::Branch { .. }) && input.facts.dirty.is_none();
     let by_files = policy.paths.is_none() && policy.paths_ignore.is_none();
-    if !is_asked || !by_files || !build.publish || build.local_only || input.facts.dirty.is_some() {
+    if is_asked && by_files { published(input, build, policy)?.moving.pop() } else { None }
+}
+
+fn published(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<tags::Tags> {
+    let is_local = matches!(input.event, Event::Local | Event::PullRequest { .. }) || input.config.registry.is_empty();
+    if is_local || !build.publish || build.local_only {
         return None;
     }
-    let repository = with_registry(input.config, &build.repository);
-    tags::tags(input, build, policy, &repository).ok()?.moving.pop()
+    tags::tags(input, build, policy, &with_registry(input.config, &build.repository)).ok()
 }
 
 /// Why a build has to be made up for, if it has: nothing is published, or of other files. What is not known is no reason.
 pub fn behind(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
-    let tag = tag(input, build, policy)?;
+    let tag = moving(input, build, policy)?;
     if input.facts.bases.get(&tag)?.is_none() {
         return Some(format!("{tag} was never published"));
     }
     let theirs = input.facts.made_of.get(&tag)?;
     let ours = files(input, build, policy)?;
-    (*theirs != ours).then(|| format!("{tag} is of other files than these: an earlier run did not publish them"))
+    (theirs.files != ours).then(|| format!("{tag} is of other files than these: an earlier run did not publish them"))
+}
+
+/// What the labels of an image will say.
+pub fn made_of(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str]) -> MadeOf {
+    let bases: Vec<String> = bases.iter().map(|base| fresh::named(input, base)).collect();
+    MadeOf { files: files(input, build, policy).unwrap_or_default(), bases: bases.join(" ") }
 }
 
 /// Hash of the files that a build is made of, and of what images.toml says of it: a change there is a change of a file.
 /// `None` if they are not known.
-pub fn files(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
+fn files(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
     let (dockerfile, content) = (input.facts.dockerfile(build)?, input.facts.content(build)?);
     let platforms = planner::platforms(input, build, policy);
     // As written: a version or a commit that is filled in is no change.
@@ -60,7 +83,12 @@ mod tests {
     use crate::event::parse;
     use crate::facts::content::Content;
     use crate::plan::golden::{facts, load};
-    use crate::plan::{labels, plan};
+    use crate::plan::plan;
+
+    /// What the registry says of a build once it is published.
+    fn published(build: &crate::plan::Build) -> MadeOf {
+        MadeOf::read(|name| build.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str()))
+    }
 
     #[test]
     fn a_failed_push_is_made_up_for_by_the_next() {
@@ -72,7 +100,7 @@ mod tests {
             facts.contents.insert(build.id.clone(), content);
         }
         let tags = ["ghcr.io/slipway/bot-base:latest", "ghcr.io/slipway/bot-ci:latest"];
-        assert_eq!(looks(&config, &event, &facts), tags.map(str::to_owned).into(), "prod has paths of its own");
+        assert_eq!(looks(&config, &event, &facts, true), tags.map(str::to_owned).into(), "prod has paths of its own");
         let taken = |facts: &Facts| -> Vec<String> {
             plan(&config, &event, facts, &[]).unwrap().builds.into_iter().map(|build| build.id).collect()
         };
@@ -82,14 +110,13 @@ mod tests {
         let all = plan(&config, &event, &everything, &[]).unwrap();
         for (tag, id) in tags.iter().zip(["base", "ci"]) {
             let build = all.builds.iter().find(|build| build.id == id).unwrap();
-            let label = build.labels.iter().find(|(name, _)| name == labels::FILES).unwrap();
             facts.bases.insert((*tag).to_owned(), Some(format!("sha256:{}", "0".repeat(64))));
-            facts.made_of.insert((*tag).to_owned(), label.1.clone());
+            facts.made_of.insert((*tag).to_owned(), published(build));
         }
         assert_eq!(taken(&facts), ["prod"], "what is published is of these files");
-        facts.made_of.insert(tags[1].into(), "other".into());
+        facts.made_of.insert(tags[1].into(), MadeOf { files: "other".into(), ..MadeOf::default() });
         assert_eq!(taken(&facts), ["ci", "prod"]);
-        facts.made_of.insert(tags[0].into(), String::new());
+        facts.made_of.insert(tags[0].into(), MadeOf::default());
         assert_eq!(taken(&facts), ["base", "ci", "prod"], "children follow");
         facts.bases.insert(tags[0].into(), None);
         assert_eq!(taken(&facts), ["base", "ci", "prod"]);
