@@ -1,32 +1,89 @@
 //! Whether a build is fresh, `--pull --no-cache`, and why.
 
+use std::borrow::Cow;
+
 use super::planner::Input;
 use super::{key, published};
-use crate::config::{Build, FreshWhen, Policy};
+use crate::config::{Build, FreshWhen, Policy, WriteWhen};
 use crate::deps;
 use crate::event::Event;
+use crate::facts::Changed;
 
 /// What was decided.
 pub struct Fresh {
     pub is_fresh: bool,
-    /// Caches ask that too.
-    pub dependencies_changed: bool,
+    /// Caches ask that too; the text says why.
+    pub dependencies_changed: (bool, String),
     pub reason: Option<String>,
 }
 
 /// `bases`: the images that it starts from, as written in its Dockerfile.
 pub fn fresh(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str]) -> Fresh {
-    let facts = input.facts;
-    let (dependencies_changed, why) =
-        deps::changed_for(build, facts.dockerfile(build), facts.content(build), &facts.since_release);
+    let dependencies_changed = dependencies_changed(input, build, policy);
     let (is_fresh, why) = match policy.fresh {
-        _ if matches!(input.event, Event::Manual { rebuild: true, .. }) => (true, "a rebuild was asked for".to_owned()),
+        _ if is_asked_for(input) => (true, "a rebuild was asked for".to_owned()),
         FreshWhen::Always => (true, "the event says so".into()),
-        FreshWhen::DependenciesChanged => (dependencies_changed, why),
+        FreshWhen::DependenciesChanged => dependencies_changed.clone(),
         FreshWhen::BasesChanged => bases_changed(input, build, policy, bases),
         FreshWhen::Never => return Fresh { is_fresh: false, dependencies_changed, reason: None },
     };
     Fresh { is_fresh, dependencies_changed, reason: Some(format!("{}fresh: {why}", if is_fresh { "" } else { "not " })) }
+}
+
+fn is_asked_for(input: &Input<'_>) -> bool {
+    matches!(input.event, Event::Manual { rebuild: true, .. })
+}
+
+/// Whether the bases of what is published count.
+pub fn asks_bases(input: &Input<'_>, policy: &Policy) -> bool {
+    policy.fresh == FreshWhen::BasesChanged && !is_asked_for(input)
+}
+
+/// Whether the commit of what is published counts: nothing else says what a manual or a scheduled run changes.
+pub fn asks_commit(input: &Input<'_>, policy: &Policy) -> bool {
+    let by_cache = || input.config.cache.as_ref().is_some_and(|cache| cache.write_when == WriteWhen::DependenciesChanged);
+    let is_asked = || match policy.fresh {
+        FreshWhen::DependenciesChanged => true,
+        // A fresh build writes its cache anyway.
+        FreshWhen::Always => false,
+        FreshWhen::Never | FreshWhen::BasesChanged => by_cache(),
+    };
+    matches!(input.event, Event::Manual { .. } | Event::Schedule { .. }) && !is_asked_for(input) && is_asked()
+}
+
+fn dependencies_changed(input: &Input<'_>, build: &Build, policy: &Policy) -> (bool, String) {
+    let (since, when) = since(input, build, policy);
+    let facts = input.facts;
+    let (changed, why) = deps::changed_for(build, facts.dockerfile(build), facts.content(build), &since);
+    (changed, why + &when)
+}
+
+/// The files that changed since what dependencies are compared with, and when that was, where the event does not say so.
+fn since<'a>(input: &Input<'a>, build: &Build, policy: &Policy) -> (Cow<'a, Changed>, String) {
+    let facts = input.facts;
+    let unknown = |why: String| (Cow::Owned(Changed::Unknown(why)), String::new());
+    let release = |why: String| match &facts.since_release {
+        Changed::Unknown(unclear) => unknown(format!("{why}, and {unclear}")),
+        files @ Changed::Files(_) => (Cow::Borrowed(files), format!(" since the last version tag ({why})")),
+    };
+    if !asks_commit(input, policy) {
+        return (Cow::Borrowed(&facts.since_release), String::new());
+    }
+    let Some(tag) = published::tag(input, build, policy) else {
+        return release("this event publishes nothing to compare with".into());
+    };
+    match (facts.bases.get(&tag), facts.made_of.get(&tag).map(|made_of| made_of.revision.as_str())) {
+        (None, _) if !facts.is_asked => release("no registry was asked".into()),
+        (None, _) => unknown(format!("no registry said what {tag} is")),
+        (Some(None), _) => release(format!("{tag} was never published")),
+        (Some(_), None) => unknown(format!("what {tag} is made of cannot be read")),
+        (Some(_), Some("")) => release(format!("{tag} does not say of which commit it is")),
+        (Some(_), Some(revision)) => match facts.since.get(revision) {
+            Some(Changed::Unknown(why)) => unknown(format!("{tag}: {why}")),
+            Some(files) => (Cow::Borrowed(files), format!(" since {tag}, of commit {}", &revision[..revision.len().min(7)])),
+            None => unknown(format!("nothing was compared with {tag}")),
+        },
+    }
 }
 
 /// Whether a base is another image than the one that the published image was built from. Unknown counts as changed.
@@ -85,6 +142,7 @@ fn short(digest: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::EventKey;
     use crate::event::parse;
     use crate::facts::Facts;
     use crate::plan::golden::{facts, load};
@@ -95,6 +153,10 @@ mod tests {
     fn planned(when: FreshWhen, event: &str, change: impl FnOnce(&mut Facts)) -> (Plan, bool, String) {
         let (root, mut config) = load("examples/services");
         config.builds.truncate(1);
+        config.builds[0].dependencies = Some(vec!["**/uv.lock".into()]);
+        let mut nightly = config.builds[0].on[0].clone();
+        (nightly.event, nightly.tags) = (EventKey::Schedule, vec!["nightly".into()]);
+        config.builds[0].on.push(nightly);
         config.builds[0].on.iter_mut().for_each(|policy| policy.fresh = when);
         let mut facts = facts(&root, &config, None);
         facts.bases.clear();
@@ -169,6 +231,61 @@ mod tests {
             });
             assert_eq!(fresh, is_fresh, "{why}");
             assert_eq!(next.builds[0].key == first.builds[0].key, !is_fresh);
+        }
+    }
+
+    #[test]
+    fn a_scheduled_run_compares_dependencies_with_what_is_published() {
+        const TAG: &str = "ghcr.io/slipway/shop/api:nightly";
+        let commit = "abcdef0".repeat(5);
+        let files = |names: &[&str]| Changed::Files(names.iter().map(|&name| name.into()).collect());
+        let of = |asked: bool, published: Option<Option<Option<&str>>>, since: Option<Changed>, release: Option<Changed>| {
+            let (plan, is_fresh, why) = planned(FreshWhen::DependenciesChanged, "schedule", |facts| {
+                facts.is_asked = asked;
+                facts.since_release = release.unwrap_or_default();
+                facts.bases.extend(published.map(|at| (TAG.to_owned(), at.map(|_| "sha256:1".to_owned()))));
+                let revision = published.flatten().flatten().map(str::to_owned);
+                let made_of = revision.map(|revision| (TAG.to_owned(), MadeOf { revision, ..MadeOf::default() }));
+                facts.made_of.extend(made_of);
+                facts.since.extend(since.map(|since| (commit.clone(), since)));
+            });
+            assert!(plan.builds[0].push.moving.contains(&TAG.to_owned()));
+            (is_fresh, why.replace(TAG, "TAG"))
+        };
+        let lock = || Some(files(&["services/api/uv.lock"]));
+        let none = || Some(files(&[]));
+        let ours = Some(Some(Some(commit.as_str())));
+        let table = [
+            (true, ours, lock(), none(), true, "the dependency file services/api/uv.lock changed since TAG, of commit abcdef0"),
+            (true, ours, none(), lock(), false, "no dependency file changed since TAG, of commit abcdef0"),
+            (true, ours, Some(Changed::Unknown("it is gone".into())), none(), true, "?TAG: it is gone"),
+            (true, Some(Some(None)), None, none(), true, "?what TAG is made of cannot be read"),
+            (true, None, None, none(), true, "?no registry said what TAG is"),
+            (
+                true,
+                Some(Some(Some(""))),
+                None,
+                none(),
+                false,
+                "no dependency file changed since the last version tag (TAG does not say of which commit it is)",
+            ),
+            (
+                true,
+                Some(None),
+                None,
+                lock(),
+                true,
+                "the dependency file services/api/uv.lock changed since the last version tag (TAG was never published)",
+            ),
+            (true, Some(None), None, None, true, "?TAG was never published, and nothing was compared"),
+            (false, None, None, none(), false, "no dependency file changed since the last version tag (no registry was asked)"),
+        ];
+        for (asked, published, since, release, is_fresh, why) in table {
+            let why = match why.strip_prefix('?') {
+                Some(why) => format!("whether dependencies changed is not known ({why})"),
+                None => why.to_owned(),
+            };
+            assert_eq!(of(asked, published, since.clone(), release), (is_fresh, why), "{asked} {published:?} {since:?}");
         }
     }
 

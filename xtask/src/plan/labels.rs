@@ -20,15 +20,19 @@ const FILES: &str = "dev.slipway.files";
 /// The label that carries the bases of an image with their digests, see `fresh`.
 const BASES: &str = "dev.slipway.bases";
 
+const REVISION: &str = "org.opencontainers.image.revision";
+
 /// What an image says in its labels of what it was made of; "": it does not say.
 ///
-/// Labels are no inputs of a key. These are made of inputs alone, so that equal keys have equal ones.
+/// Labels are no inputs of a key. But for the commit, these are made of inputs alone: equal keys have equal ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeOf {
     /// Hash of the files of the repository.
     pub files: String,
     /// `NAME@DIGEST`, or `NAME` where the digest was not known, of each image it starts from; parents are none of them.
     pub bases: String,
+    /// The commit. It alone tells nothing of what is in the image.
+    pub revision: String,
 }
 
 impl MadeOf {
@@ -36,7 +40,7 @@ impl MadeOf {
     pub fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> MadeOf {
         let is_ours = label(KEY).is_some_and(|key| !key.is_empty());
         let text = |name| label(name).filter(|_| is_ours).unwrap_or_default().to_owned();
-        MadeOf { files: text(FILES), bases: text(BASES) }
+        MadeOf { files: text(FILES), bases: text(BASES), revision: text(REVISION) }
     }
 }
 
@@ -49,7 +53,7 @@ pub fn labels(input: &Input<'_>, build: &Build, key: &str, made_of: MadeOf) -> R
         (BASES.to_owned(), made_of.bases),
         (oci("title"), build.id.clone()),
         (oci("version"), input.version.map(|version| version.text.clone()).unwrap_or_default()),
-        (oci("revision"), facts.commit.clone().unwrap_or_default()),
+        (REVISION.to_owned(), made_of.revision),
         (oci("source"), facts.source.clone().unwrap_or_default()),
         (oci("created"), facts.commit_time.clone().unwrap_or_default()),
     ]);

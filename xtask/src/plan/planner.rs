@@ -158,8 +158,9 @@ fn build(
     if publishes && input.config.registry.is_empty() {
         return Err(no_registry(input.config, &build.id));
     }
-    let stage = cache::Stage { publishes, fresh: fresh.is_fresh, dependencies_changed: fresh.dependencies_changed };
+    let stage = cache::Stage { publishes, fresh: fresh.is_fresh, dependencies_changed: &fresh.dependencies_changed };
     let cache = cache::entries(input, build, policy, &stage);
+    reasons.extend(cache.reason);
     let pins = parents::pins(input, &bases);
     let args = tags::fill_all(input, build, &build.args)?;
     let inputs = key::Inputs { input, build, args: &args, platforms: &platforms, parents: &parents, keys }.named();

@@ -11,21 +11,49 @@ use sha2::{Digest as _, Sha256};
 use super::labels::MadeOf;
 use super::planner::{self, Input, with_registry};
 use super::{fresh, select, tags};
-use crate::config::{Build, Config, FreshWhen, Policy};
+use crate::config::{Build, Config, Policy};
 use crate::event::Event;
 use crate::facts::{Facts, hex};
 
 /// The tags that have to be looked at before an event is planned. `skipped`: whether it leaves any build out.
 pub fn looks(config: &Config, event: &Event, facts: &Facts, skipped: bool) -> BTreeSet<String> {
+    let mut tags = each(
+        config,
+        event,
+        facts,
+        |input, build, policy| {
+            if fresh::asks_bases(input, policy) { tag(input, build, policy) } else { None }
+        },
+    );
+    tags.extend(commits(config, event, facts));
+    if skipped {
+        tags.extend(each(config, event, facts, moving));
+    }
+    tags
+}
+
+/// Those of them whose commit it is that dependencies are compared with.
+pub fn commits(config: &Config, event: &Event, facts: &Facts) -> BTreeSet<String> {
+    each(
+        config,
+        event,
+        facts,
+        |input, build, policy| {
+            if fresh::asks_commit(input, policy) { tag(input, build, policy) } else { None }
+        },
+    )
+}
+
+fn each(
+    config: &Config,
+    event: &Event,
+    facts: &Facts,
+    tag: impl Fn(&Input<'_>, &Build, &Policy) -> Option<String>,
+) -> BTreeSet<String> {
     let repositories = std::collections::HashMap::new();
     let version = planner::version(config, event).ok().flatten();
     let input = Input { config, event, facts, version: version.as_ref(), repositories: &repositories };
-    let tag = |build: &Build| {
-        let policy = select::policy_of(event, build).ok()?;
-        let is_compared = policy.fresh == FreshWhen::BasesChanged;
-        if is_compared { tag(&input, build, policy) } else { moving(&input, build, policy).filter(|_| skipped) }
-    };
-    config.builds.iter().filter_map(tag).collect()
+    config.builds.iter().filter_map(|build| tag(&input, build, select::policy_of(event, build).ok()?)).collect()
 }
 
 /// The tag that says what is published of a build: the one that the event moves (`latest`, if that is among them), else
@@ -64,7 +92,11 @@ pub fn behind(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<Strin
 /// What the labels of an image will say.
 pub fn made_of(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str]) -> MadeOf {
     let bases: Vec<String> = bases.iter().map(|base| fresh::named(input, base)).collect();
-    MadeOf { files: files(input, build, policy).unwrap_or_default(), bases: bases.join(" ") }
+    MadeOf {
+        files: files(input, build, policy).unwrap_or_default(),
+        bases: bases.join(" "),
+        revision: input.facts.commit.clone().unwrap_or_default(),
+    }
 }
 
 /// Hash of the files that a build is made of, and of what images.toml says of it: a change there is a change of a file.

@@ -1,4 +1,4 @@
-//! What a later run asks of what an earlier one published: which bases it was built from.
+//! What a later run asks of what an earlier one published: which bases it was built from, of which commit it is.
 
 use crate::clone::Ran;
 use crate::tiny::{IMAGES, Tiny};
@@ -49,4 +49,30 @@ fn a_build_is_fresh_once_its_base_is_another_image() {
     assert_ne!(tiny.digest("tiny-a", "nightly"), published);
     let (action, why) = of();
     assert!(action == "reuse" && why.contains("not fresh: "), "{action} {why}");
+}
+
+#[test]
+fn dependencies_are_compared_with_the_commit_that_is_published() {
+    let tiny = Tiny::of(1);
+    let images = std::fs::read_to_string(tiny.path().join("docker/images.toml")).unwrap();
+    let nightly = "[on.manual]\nfresh = \"dependencies-changed\"\ntags = [\"nightly\"]";
+    let images = images.replace("[on.manual]\ntags = [\"{version}\"]", nightly);
+    tiny.write("docker/images.toml", &images.replace("[image.tiny]", "[image.tiny]\ndependencies = [\"requirements.txt\"]"));
+    tiny.write("requirements.txt", "one\n");
+    tiny.version("v0.1.0");
+    let of = || planned(&tiny, "manual", "tiny-a").1;
+    let why = of();
+    assert!(why.contains("\"fresh: ") && why.contains("nightly was never published, and there is no older version tag"), "{why}");
+    run(&tiny, &["ci"], "manual");
+    tiny.write("README.md", "# Tiny\n");
+    tiny.version("v0.1.0");
+    let why = of();
+    assert!(why.contains("not fresh: no dependency file changed since ") && why.contains("tiny-a:nightly, of commit "), "{why}");
+    tiny.write("requirements.txt", "two\n");
+    tiny.version("v0.1.0");
+    let why = of();
+    assert!(why.contains("\"fresh: the dependency file requirements.txt changed since "), "{why}");
+    // A draft asks no registry, and says so.
+    let draft = run(&tiny, &["plan"], "manual").stdout;
+    assert!(draft.contains("(no registry was asked, and there is no older version tag)"), "{draft}");
 }
