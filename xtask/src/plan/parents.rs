@@ -90,6 +90,11 @@ fn lacks_none(child: &Build, platforms: &[String], parent: &Build) -> Result<()>
     Err(Fault::usage(message).hint(hint).into())
 }
 
+/// The published image that a parent stands for where it is not built.
+pub fn reference(input: &Input<'_>, parent: &Parent, build: &Build) -> String {
+    format!("{}:{}", with_registry(input.config, &build.repository), parent.tag)
+}
+
 fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -> Result<String> {
     if input.config.registry.is_empty() {
         let message =
@@ -99,7 +104,7 @@ fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -
             .into());
     }
     let repository = with_registry(input.config, &build.repository);
-    let reference = format!("{repository}:{}", parent.tag);
+    let reference = reference(input, parent, build);
     match input.facts.bases.get(&reference) {
         None => Ok(reference),
         Some(Some(digest)) => Ok(format!("{repository}@{digest}")),

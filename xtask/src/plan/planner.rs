@@ -43,9 +43,10 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     let needs_time = selection.taken.iter().any(|taken| taken.policy.tags.iter().any(timed));
     let mut builds = Vec::with_capacity(taken.len());
     let mut keys = BTreeMap::new();
+    let mut made_of = BTreeMap::new();
     let mut warnings = Vec::new();
     for taken_build in parents::order(&input, &selection.taken)? {
-        let build = build(&input, taken_build, &taken, &mut keys, &mut warnings)?;
+        let build = build(&input, taken_build, &taken, &mut keys, &mut made_of, &mut warnings)?;
         builds.push(build);
     }
     let publishes = builds.iter().any(|build| build.push.how != How::None);
@@ -132,6 +133,7 @@ fn build(
     taken: &select::Taken<'_>,
     all: &BTreeSet<&str>,
     keys: &mut BTreeMap<String, String>,
+    made_of: &mut BTreeMap<String, labels::MadeOf>,
     warnings: &mut Vec<String>,
 ) -> Result<Build> {
     let select::Taken { build, policy, .. } = taken;
@@ -172,6 +174,8 @@ fn build(
         )
     }));
     keys.insert(build.id.clone(), key.clone());
+    let is_made_of = published::made_of(input, build, policy, &bases, made_of);
+    made_of.insert(build.id.clone(), is_made_of.clone());
     let candidates = with_registry(input.config, &build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
     let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build)[..12]));
@@ -194,7 +198,7 @@ fn build(
         context: build.context.to_string(),
         target: build.target.clone(),
         args,
-        labels: labels::labels(input, build, &key, published::made_of(input, build, policy, &bases))?,
+        labels: labels::labels(input, build, &key, is_made_of)?,
         secrets: build.secrets.iter().map(|(id, secret)| (id.clone(), secret.clone())).collect(),
         timeout: build.timeout.as_secs(),
         action: Action::Build,
