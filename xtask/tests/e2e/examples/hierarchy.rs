@@ -1,7 +1,6 @@
 //! examples/hierarchy: a heavy base and its children, on real git histories.
 
 use super::{built, ci, commit, head, push, with_origin, xtask};
-use crate::clone::Ran;
 use crate::proxy::Action;
 use crate::tiny::Tiny;
 
