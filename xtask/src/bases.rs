@@ -7,6 +7,7 @@ use camino::Utf8Path;
 
 use crate::docker::familiar;
 use crate::exec::Runner;
+use crate::plan::labels::MadeOf;
 use crate::registry::{AT_ONCE, Live, Peeked, split};
 use crate::{generated, parallel};
 
@@ -20,8 +21,8 @@ pub struct Bases {
     pub digests: BTreeMap<String, Option<String>>,
     /// Those with ONBUILD steps, or of which that is not known.
     pub triggers: BTreeSet<String>,
-    /// Reference → the label of the files that it was made of.
-    pub made_of: BTreeMap<String, String>,
+    /// Reference → what it was made of, by its labels.
+    pub made_of: BTreeMap<String, MadeOf>,
 }
 
 impl Bases {

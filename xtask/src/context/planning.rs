@@ -96,9 +96,7 @@ impl Context {
                 &draft.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect(),
             )?;
         }
-        if !draft.skipped.is_empty() {
-            open.extend(plan::looks(config, &recorded.event, &facts));
-        }
+        open.extend(plan::looks(config, &recorded.event, &facts, !draft.skipped.is_empty()));
         if !pin || open.is_empty() {
             return Ok(draft);
         }
@@ -107,6 +105,8 @@ impl Context {
         let look = |open| bases::look(&self.runner, open, mirror, &memory);
         let mut bases = look(&open);
         facts::add_bases(&self.runner, root, config, &mut facts, bases.clone());
+        let commits = plan::commits(config, &recorded.event, &facts);
+        facts::add_since(&self.runner, root, &mut facts, &commits);
         let plan = plan::plan(config, &recorded.event, &facts, only)?;
         // What has to be made up for was not in the draft: nobody has asked for what it starts from.
         let more: BTreeSet<String> = plan.by_name().difference(&open).cloned().collect();

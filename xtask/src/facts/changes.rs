@@ -30,8 +30,8 @@ impl Git<'_> {
     }
 
     /// Files that changed since what `dependencies-changed` compares with: a pull request and a branch, what they
-    /// changed; a tag, the nearest older version tag; a schedule and a manual run, the tag of the version file's
-    /// version, else the last version tag; a local run, the default branch.
+    /// changed; a tag, the nearest older version tag; a schedule and a manual run of which nothing is published, the tag
+    /// of the version file's version, else the last version tag; a local run, the default branch.
     pub fn since_release(&self, event: &Event, changed: &Changed, version: Option<&Version>, default_branch: &str) -> Changed {
         known(match event {
             Event::PullRequest { .. } | Event::Branch { .. } => return changed.clone(),
@@ -39,6 +39,16 @@ impl Git<'_> {
             Event::Tag { name } => self.since_version(Version::parse(name).ok().as_ref(), None),
             Event::Schedule { .. } | Event::Manual { .. } => self.since_version(None, version),
         })
+    }
+
+    /// Files that changed since the commit that a published image says it is of.
+    pub fn since_commit(&self, commit: &str) -> Changed {
+        if !is_sha(commit) {
+            return Changed::Unknown(format!("`{}` is no commit", commit.escape_debug()));
+        }
+        let whole = if self.has(commit) { Ok(()) } else { self.deepen(&["HEAD"]) };
+        let missing = || format!("commit {} is not in this clone", short(commit));
+        known(whole.and_then(|()| if self.has(commit) { self.differs(commit) } else { Err(missing()) }))
     }
 
     /// A pull request: what merging it changes.
@@ -202,8 +212,11 @@ fn takes_everything(event: &Event) -> &'static str {
 
 /// An id from an event file, never an option of git.
 fn sha(text: &str) -> Result<&str, String> {
-    let is_hex = (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
-    if is_hex { Ok(text) } else { Err(format!("the event names `{text}`, which is no commit")) }
+    if is_sha(text) { Ok(text) } else { Err(format!("the event names `{text}`, which is no commit")) }
+}
+
+fn is_sha(text: &str) -> bool {
+    (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn short(sha: &str) -> &str {

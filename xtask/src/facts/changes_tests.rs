@@ -233,7 +233,18 @@ fn what_dependencies_are_compared_with() {
     lab.git("work", "push --quiet origin main");
     assert_eq!(since(&Event::Local, None), files(&["new.txt"]));
 
+    let published = lab.git("work", "rev-parse v1.9.0");
+    assert_eq!(lab.ask("work", |git| git.since_commit(&published)), {
+        files(&["last.txt", "later.txt", "new.txt", "other.txt", "v1.10.0rc10.txt", "v1.10.0rc9.txt"])
+    });
+    let gone = "0".repeat(40);
+    assert_eq!(reason(lab.ask("work", |git| git.since_commit(&gone))), "commit 0000000 is not in this clone");
+    assert_eq!(reason(lab.ask("work", |git| git.since_commit("--all"))), "`--all` is no commit");
+
     lab.git("work", "push --quiet origin --tags");
+    lab.clone("flat", "--depth 1 --no-tags");
+    let since = lab.ask("flat", |git| git.since_commit(&published));
+    assert!(matches!(since, Changed::Files(files) if files.len() == 5), "a shallow clone is deepened");
     lab.clone("shallow", "--depth 1 --no-tags");
     let shallow = lab.ask("shallow", |git| git.since_release(&tag("v1.10.0"), &Changed::default(), None, "main"));
     assert_eq!(shallow, files(&["last.txt", "later.txt", "other.txt"]), "tags come with the history");

@@ -27,6 +27,7 @@ use crate::config::{Build, Config, Env};
 use crate::error::Fault;
 use crate::event::{Event, Recorded};
 use crate::exec::Runner;
+use crate::plan::labels::MadeOf;
 use content::Content;
 use git::Git;
 
@@ -53,8 +54,12 @@ pub struct Facts {
     pub host_platform: String,
     /// Files that changed in this event, from the merge base.
     pub changed: Changed,
-    /// Files that changed since what `dependencies-changed` compares with.
+    /// Files that changed since what `dependencies-changed` compares with; of manual and scheduled runs where nothing is
+    /// published.
     pub since_release: Changed,
+    /// By commit of a published image: the files that changed since.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub since: BTreeMap<String, Changed>,
     /// By path: what each Dockerfile (rendered, where it has a template) is made of.
     pub dockerfiles: BTreeMap<Utf8PathBuf, Dockerfile>,
     /// By build: what its Dockerfile is made of where its arguments, target or platforms make a difference.
@@ -70,12 +75,14 @@ pub struct Facts {
     /// What is not known, or was not asked for, is not in it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub bases: BTreeMap<String, Option<String>>,
+    /// Whether registries were asked.
+    pub is_asked: bool,
     /// Those of them whose ONBUILD steps may take anything.
     #[serde(skip_serializing_if = "std::collections::BTreeSet::is_empty")]
     pub triggers: std::collections::BTreeSet<String>,
-    /// Reference → the label of the files it was made of, "" where it has none; of images that can be read alone.
+    /// Reference → what it was made of, by its labels; of images that can be read alone.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub made_of: BTreeMap<String, String>,
+    pub made_of: BTreeMap<String, MadeOf>,
     /// By path: hash of what tests mount.
     pub mounted: BTreeMap<Utf8PathBuf, String>,
 }
@@ -249,8 +256,17 @@ pub fn checkout(runner: &Runner, repo: &Utf8Path) -> (Option<String>, bool) {
 /// Adds what registries say of the bases. A base with ONBUILD steps makes the whole context count.
 pub fn add_bases(runner: &Runner, repo: &Utf8Path, config: &Config, facts: &mut Facts, bases: Bases) {
     (facts.bases, facts.triggers, facts.made_of) = (bases.digests, bases.triggers, bases.made_of);
+    facts.is_asked = true;
     if !facts.triggers.is_empty() {
         content::add(repo, config, facts, &|| runner.is_interrupted());
+    }
+}
+
+/// Adds which files changed since the commits of what these tags hold.
+pub fn add_since(runner: &Runner, repo: &Utf8Path, facts: &mut Facts, tags: &std::collections::BTreeSet<String>) {
+    let git = Git::new(runner, repo);
+    for revision in tags.iter().filter_map(|tag| Some(&facts.made_of.get(tag)?.revision)).filter(|text| !text.is_empty()) {
+        facts.since.entry(revision.clone()).or_insert_with(|| git.since_commit(revision));
     }
 }
 

@@ -5,10 +5,11 @@ use crate::config::{Build, CacheMode, Policy, WriteWhen};
 use crate::event::Event;
 
 /// What decides about caches beside the policy.
-pub struct Stage {
+pub struct Stage<'a> {
     pub publishes: bool,
     pub fresh: bool,
-    pub dependencies_changed: bool,
+    /// With the reason.
+    pub dependencies_changed: &'a (bool, String),
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,10 +18,12 @@ pub struct Entries {
     pub to: Vec<String>,
     /// What the push stage may read; it never writes.
     pub push_from: Vec<String>,
+    /// Why the cache is written or not, where that is not plain.
+    pub reason: Option<String>,
 }
 
 /// All caches are read unless fresh. Publishing events write all, pull requests GitHub's only, forks nothing.
-pub fn entries(input: &Input<'_>, build: &Build, policy: &Policy, stage: &Stage) -> Entries {
+pub fn entries(input: &Input<'_>, build: &Build, policy: &Policy, stage: &Stage<'_>) -> Entries {
     let Some(cache) = &input.config.cache else { return inline_only(build, policy, stage) };
     if policy.cache == CacheMode::Off {
         return Entries::default();
@@ -32,8 +35,9 @@ pub fn entries(input: &Input<'_>, build: &Build, policy: &Policy, stage: &Stage)
         read.push(format!("type=gha,scope={}", build.id));
     }
     // A fresh build always counts as changed.
-    let due = cache.write_when == WriteWhen::Always || stage.fresh || stage.dependencies_changed;
-    let may_write = due && policy.cache == CacheMode::ReadWrite;
+    let is_plain = cache.write_when == WriteWhen::Always || stage.fresh;
+    let (changed, why) = stage.dependencies_changed;
+    let may_write = policy.cache == CacheMode::ReadWrite;
     let mut to = Vec::new();
     if may_write && stage.publishes {
         to.extend(reference.iter().map(|reference| format!("type=registry,ref={reference},mode=max,ignore-error=true")));
@@ -42,11 +46,17 @@ pub fn entries(input: &Input<'_>, build: &Build, policy: &Policy, stage: &Stage)
     if may_write && cache.gha && (stage.publishes || pull_request) {
         to.push(format!("type=gha,scope={},mode=max,ignore-error=true", build.id));
     }
+    let is_told = !is_plain && !to.is_empty();
+    let reason = is_told.then(|| format!("the cache is {}written: {why}", if *changed { "" } else { "not " }));
+    if !is_plain && !changed {
+        to.clear();
+    }
     to.extend(inline_only(build, policy, stage).to);
     Entries {
         from: if stage.fresh { Vec::new() } else { read.clone() },
         to,
         push_from: if stage.publishes { read } else { Vec::new() },
+        reason,
     }
 }
 
@@ -55,7 +65,7 @@ fn from_tag(input: &Input<'_>, build: &Build, tag: &str) -> String {
 }
 
 /// An image that some event reads as cache carries inline cache whenever it gets one of those tags.
-fn inline_only(build: &Build, policy: &Policy, stage: &Stage) -> Entries {
+fn inline_only(build: &Build, policy: &Policy, stage: &Stage<'_>) -> Entries {
     let read_somewhere = |tag: &String| build.on.iter().any(|other| other.cache_from_tags.contains(tag));
     let inline = stage.publishes && policy.tags.iter().any(read_somewhere);
     Entries { to: if inline { vec!["type=inline".into()] } else { Vec::new() }, ..Entries::default() }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::planner::Input;
 use super::tags;
@@ -14,17 +15,61 @@ use crate::config::Build;
 pub const KEY: &str = "dev.slipway.key";
 
 /// The label that carries the hash of the files of this repository that an image is made of, see `published`.
-pub const FILES: &str = "dev.slipway.files";
+const FILES: &str = "dev.slipway.files";
+
+/// The label that carries the bases of an image with their digests, see `fresh`.
+const BASES: &str = "dev.slipway.bases";
+
+/// The label that carries what the parents of an image were made of, see `published`.
+const PARENTS: &str = "dev.slipway.parents";
+
+const REVISION: &str = "org.opencontainers.image.revision";
+
+/// What an image says in its labels of what it was made of; "": it does not say.
+///
+/// Labels are no inputs of a key. But for the commit, these are made of inputs alone: equal keys have equal ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeOf {
+    /// Hash of the files of the repository.
+    pub files: String,
+    /// `NAME@DIGEST`, or `NAME` where the digest was not known, of each image it starts from; parents are none of them.
+    /// `scratch`: it starts from nothing.
+    pub bases: String,
+    /// `ID=HASH` of each parent, see [`MadeOf::hash`]; "" too where that was not known of all of them.
+    pub parents: String,
+    /// The commit. It alone tells nothing of what is in the image.
+    pub revision: String,
+}
+
+impl MadeOf {
+    /// From the labels of an image. What is not ours may have inherited them from one that is.
+    pub fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> MadeOf {
+        let is_ours = label(KEY).is_some_and(|key| !key.is_empty());
+        let text = |name| label(name).filter(|_| is_ours).unwrap_or_default().to_owned();
+        MadeOf { files: text(FILES), bases: text(BASES), parents: text(PARENTS), revision: text(REVISION) }
+    }
+
+    /// What tells an image from others that its children may have been built on. `None`: its labels do not say enough.
+    ///
+    /// No digest, and no key: a child that is built in the same run has its labels before its parent has a digest, and
+    /// the key of a parent is another one where its own parent is published. This is the same however it was built.
+    pub fn hash(&self) -> Option<String> {
+        let is_unknown = self.files.is_empty() || (self.bases.is_empty() && self.parents.is_empty());
+        (!is_unknown).then(|| crate::facts::digest(&[&self.files, &self.bases, &self.parents]))
+    }
+}
 
 /// Every label is set, also to "": a base image's own version would be inherited otherwise.
-pub fn labels(input: &Input<'_>, build: &Build, key: &str, files: Option<String>) -> Result<Vec<(String, String)>> {
+pub fn labels(input: &Input<'_>, build: &Build, key: &str, made_of: MadeOf) -> Result<Vec<(String, String)>> {
     let facts = input.facts;
     let mut labels = BTreeMap::from([
         (KEY.to_owned(), key.to_owned()),
-        (FILES.to_owned(), files.unwrap_or_default()),
+        (FILES.to_owned(), made_of.files),
+        (BASES.to_owned(), made_of.bases),
+        (PARENTS.to_owned(), made_of.parents),
         (oci("title"), build.id.clone()),
         (oci("version"), input.version.map(|version| version.text.clone()).unwrap_or_default()),
-        (oci("revision"), facts.commit.clone().unwrap_or_default()),
+        (REVISION.to_owned(), made_of.revision),
         (oci("source"), facts.source.clone().unwrap_or_default()),
         (oci("created"), facts.commit_time.clone().unwrap_or_default()),
     ]);

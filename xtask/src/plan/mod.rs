@@ -2,6 +2,7 @@
 
 mod cache;
 mod checks;
+mod fresh;
 #[cfg(test)]
 mod golden;
 mod key;
@@ -22,7 +23,7 @@ mod trust;
 pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
 pub use planner::plan;
-pub use published::looks;
+pub use published::{commits, looks};
 pub use reuse::reuse;
 pub use select::shorten;
 pub use touched::{Touch, touched};

@@ -90,6 +90,11 @@ fn lacks_none(child: &Build, platforms: &[String], parent: &Build) -> Result<()>
     Err(Fault::usage(message).hint(hint).into())
 }
 
+/// The published image that a parent stands for where it is not built.
+pub fn reference(input: &Input<'_>, parent: &Parent, build: &Build) -> String {
+    format!("{}:{}", with_registry(input.config, &build.repository), parent.tag)
+}
+
 fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -> Result<String> {
     if input.config.registry.is_empty() {
         let message =
@@ -99,7 +104,7 @@ fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -
             .into());
     }
     let repository = with_registry(input.config, &build.repository);
-    let reference = format!("{repository}:{}", parent.tag);
+    let reference = reference(input, parent, build);
     match input.facts.bases.get(&reference) {
         None => Ok(reference),
         Some(Some(digest)) => Ok(format!("{repository}@{digest}")),
@@ -115,17 +120,21 @@ fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -
     }
 }
 
-/// The other images that a build starts from, each with the digest that it is pinned to.
-pub fn pins(input: &Input<'_>, child: &Build, parents: &[Resolved]) -> Vec<(String, String)> {
+/// The other images that a build starts from; the frontend of `# syntax=` is none of them.
+pub fn bases<'a>(input: &Input<'a>, child: &Build, parents: &[Resolved]) -> Vec<&'a str> {
     let Some(dockerfile) = input.facts.dockerfile(child) else { return Vec::new() };
-    // The frontend of `# syntax=` is not looked up among the contexts.
-    let frontend = |base: &&String| dockerfile.syntax.as_ref() == Some(base);
-    let bases = dockerfile.images.iter().filter(|base| !frontend(base) && !parents.iter().any(|parent| parent.name == **base));
-    let pin = |base: &String| {
-        let digest = input.facts.bases.get(base)?.as_ref()?;
-        Some((base.clone(), format!("{}@{digest}", repository_of(base))))
+    let is_base =
+        |base: &&String| dockerfile.syntax.as_ref() != Some(base) && !parents.iter().any(|parent| parent.name == **base);
+    dockerfile.images.iter().filter(is_base).map(String::as_str).collect()
+}
+
+/// Those of `bases` whose digest is known, each with the one that it is pinned to.
+pub fn pins(input: &Input<'_>, bases: &[&str]) -> Vec<(String, String)> {
+    let pin = |base: &&str| {
+        let digest = input.facts.bases.get(*base)?.as_ref()?;
+        Some(((*base).to_owned(), format!("{}@{digest}", repository_of(base))))
     };
-    bases.filter_map(pin).collect()
+    bases.iter().filter_map(pin).collect()
 }
 
 /// Whether the text of a FROM is this image: `base`, `slipway/base[:tag]` or `ghcr.io/slipway/base[:tag]`.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use anyhow::Result;
 
 use super::{
-    Action, Build, How, Plan, PushStage, Scan, Skipped, TestStage, cache, checks, key, labels, parents, published, select, tags,
+    Action, Build, How, Plan, PushStage, Scan, Skipped, TestStage, cache, checks, fresh, key, labels, parents, published, select,
+    tags,
 };
-use crate::config::{self, Config, FreshWhen, Gate, condition::Condition};
-use crate::deps;
+use crate::config::{self, Config, Gate, condition::Condition};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::facts::Facts;
@@ -43,9 +43,10 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     let needs_time = selection.taken.iter().any(|taken| taken.policy.tags.iter().any(timed));
     let mut builds = Vec::with_capacity(taken.len());
     let mut keys = BTreeMap::new();
+    let mut made_of = BTreeMap::new();
     let mut warnings = Vec::new();
     for taken_build in parents::order(&input, &selection.taken)? {
-        let build = build(&input, taken_build, &taken, &mut keys, &mut warnings)?;
+        let build = build(&input, taken_build, &taken, &mut keys, &mut made_of, &mut warnings)?;
         builds.push(build);
     }
     let publishes = builds.iter().any(|build| build.push.how != How::None);
@@ -92,7 +93,7 @@ fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
 }
 
 /// The version of this run. A pushed tag must be what the version file says.
-fn version(config: &Config, event: &Event) -> Result<Option<Version>> {
+pub(super) fn version(config: &Config, event: &Event) -> Result<Option<Version>> {
     let from_file = config.version_file.as_ref();
     let Event::Tag { name } = event else { return Ok(from_file.map(|file| file.version.clone())) };
     match from_file {
@@ -132,23 +133,17 @@ fn build(
     taken: &select::Taken<'_>,
     all: &BTreeSet<&str>,
     keys: &mut BTreeMap<String, String>,
+    made_of: &mut BTreeMap<String, labels::MadeOf>,
     warnings: &mut Vec<String>,
 ) -> Result<Build> {
     let select::Taken { build, policy, .. } = taken;
     let mut reasons = taken.reasons.clone();
     let repository = with_registry(input.config, &build.repository);
-    let dockerfile = input.facts.dockerfile(build);
-    let (dependencies_changed, why) =
-        deps::changed_for(build, dockerfile, input.facts.content(build), &input.facts.since_release);
-    let fresh = match policy.fresh {
-        _ if matches!(input.event, Event::Manual { rebuild: true, .. }) => Some("fresh: a rebuild was asked for".to_owned()),
-        FreshWhen::Always => Some("fresh: the event says so".into()),
-        FreshWhen::DependenciesChanged if dependencies_changed => Some(format!("fresh: {why}")),
-        FreshWhen::BasesChanged => Some("fresh: whether bases changed is not known".into()),
-        FreshWhen::Never | FreshWhen::DependenciesChanged => None,
-    };
-    let is_fresh = fresh.is_some();
-    reasons.extend(fresh);
+    let platforms = platforms(input, build, policy);
+    let parents = parents::resolve(input, build, &platforms, all)?;
+    let bases = parents::bases(input, build, &parents);
+    let fresh = fresh::fresh(input, build, policy, &bases);
+    reasons.extend(fresh.reason);
     if build.tests.is_empty() {
         reasons.push("no tests".into());
     }
@@ -165,10 +160,10 @@ fn build(
     if publishes && input.config.registry.is_empty() {
         return Err(no_registry(input.config, &build.id));
     }
-    let cache = cache::entries(input, build, policy, &cache::Stage { publishes, fresh: is_fresh, dependencies_changed });
-    let platforms = platforms(input, build, policy);
-    let parents = parents::resolve(input, build, &platforms, all)?;
-    let pins = parents::pins(input, build, &parents);
+    let stage = cache::Stage { publishes, fresh: fresh.is_fresh, dependencies_changed: &fresh.dependencies_changed };
+    let cache = cache::entries(input, build, policy, &stage);
+    reasons.extend(cache.reason);
+    let pins = parents::pins(input, &bases);
     let args = tags::fill_all(input, build, &build.args)?;
     let inputs = key::Inputs { input, build, args: &args, platforms: &platforms, parents: &parents, keys }.named();
     let key = key::key(&inputs);
@@ -179,6 +174,8 @@ fn build(
         )
     }));
     keys.insert(build.id.clone(), key.clone());
+    let is_made_of = published::made_of(input, build, policy, &bases, made_of);
+    made_of.insert(build.id.clone(), is_made_of.clone());
     let candidates = with_registry(input.config, &build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
     let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build)[..12]));
@@ -201,13 +198,13 @@ fn build(
         context: build.context.to_string(),
         target: build.target.clone(),
         args,
-        labels: labels::labels(input, build, &key, published::files(input, build, policy))?,
+        labels: labels::labels(input, build, &key, is_made_of)?,
         secrets: build.secrets.iter().map(|(id, secret)| (id.clone(), secret.clone())).collect(),
         timeout: build.timeout.as_secs(),
         action: Action::Build,
         reused: None,
         parents: parents.iter().map(|parent| (parent.name.clone(), parent.is.clone())).chain(pins).collect(),
-        test: TestStage { fresh: is_fresh, load, candidate, mark, cache_from: cache.from, cache_to: cache.to },
+        test: TestStage { fresh: fresh.is_fresh, load, candidate, mark, cache_from: cache.from, cache_to: cache.to },
         push: PushStage { how, cache_from: cache.push_from, tags: once, moving, replace: publishes && policy.replace },
         tests: build.tests.clone(),
         platforms,

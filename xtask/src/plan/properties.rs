@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use proptest::prelude::*;
 
-use super::{Plan, check, plan};
+use super::labels::MadeOf;
+use super::{Plan, check, looks, mark_on_published, plan};
 use crate::config::{Config, Env, load_text};
 use crate::event::parse;
-use crate::facts::{Changed, Dockerfile, Facts};
+use crate::facts::content::Content;
+use crate::facts::{Changed, Dockerfile, Facts, digest};
 
 const AXES: &str = "[axes]\na = ['x', 'y']\nb = ['1', '2', '3']\n";
 const EVENTS: [&str; 8] = ["local", "pr:12", "pr:12:fork", "branch:main", "tag:v1.2.3", "schedule", "manual", "manual:rebuild"];
@@ -86,6 +88,41 @@ fn facts(config: &Config, parents: &BTreeMap<String, String>, changed: Changed) 
     }
 }
 
+/// A registry: reference → digest and labels.
+#[derive(Default)]
+struct Shelf(BTreeMap<String, (String, MadeOf)>);
+
+impl Shelf {
+    /// The plan of a push, as a run makes it: with what the registry says of what it asks.
+    fn plan(&self, config: &Config, mut facts: Facts) -> Plan {
+        let event = parse::event("branch:main").unwrap();
+        let ask = |references: BTreeSet<String>, facts: &mut Facts| {
+            for (reference, (digest, made_of)) in references.into_iter().filter_map(|name| self.0.get_key_value(&name)) {
+                facts.bases.insert(reference.clone(), Some(digest.clone()));
+                facts.made_of.insert(reference.clone(), made_of.clone());
+            }
+            plan(config, &event, facts, &[]).unwrap()
+        };
+        let first = ask(looks(config, &event, &facts, true), &mut facts);
+        ask(first.by_name(), &mut facts)
+    }
+
+    /// Builds what has no mark, marks everything, and publishes what `arrives`.
+    fn run(&mut self, plan: &Plan, run: usize, arrives: impl Fn(usize) -> bool) {
+        let mut digests = BTreeMap::new();
+        for (at, build) in plan.builds.iter().enumerate() {
+            let label = |name: &str| build.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str());
+            let built = || (format!("sha256:{}", digest(&[&build.id, &run.to_string()])), MadeOf::read(label));
+            let mark = build.test.mark.clone().unwrap_or(build.id.clone());
+            let image = self.0.get(&mark).filter(|_| build.is_settled_by_its_key()).cloned().unwrap_or_else(built);
+            digests.insert(build.id.clone(), image.0.clone());
+            let second = mark_on_published(plan, build, |id| digests.get(id).cloned());
+            let tags = build.push.moving.iter().filter(|_| arrives(at)).cloned();
+            self.0.extend([mark].into_iter().chain(second).chain(tags).map(|name| (name, image.clone())));
+        }
+    }
+}
+
 /// What may belong to one build only.
 fn names(plan: &Plan) -> Vec<String> {
     let of = |build: &super::Build| {
@@ -138,5 +175,57 @@ proptest! {
         // And so is what came over a wire.
         let text = serde_json::to_string(&planned).unwrap();
         prop_assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), planned);
+    }
+
+    #[test]
+    fn whatever_a_push_left_behind_one_more_makes_up_for(
+        mut images in prop::collection::vec(made(), 2..6),
+        edits in prop::collection::vec((0..6usize, any::<bool>(), any::<u32>()), 1..4),
+    ) {
+        for made in &mut images {
+            // Most of them have a `latest`, which is what their children name.
+            made.is_published |= made.variant < 3;
+            _ = made.tags.insert(0);
+        }
+        let (tables, parents) = tables(&images);
+        let config = self::config(&tables).unwrap();
+        let mut of: Vec<usize> = vec![0; images.len()];
+        let mut base = 0;
+        let facts = |of: &[usize], base: usize, changed: Changed| {
+            let mut facts = facts(&config, &parents, changed);
+            for build in &config.builds {
+                let sources = vec![("src".into(), of[build.image[1..].parse::<usize>().unwrap()].to_string())];
+                facts.contents.insert(build.id.clone(), Content { sources, ..Content::default() });
+            }
+            facts.bases.insert("debian".into(), Some(format!("sha256:{base}")));
+            facts
+        };
+        let nothing = || Changed::Files(Vec::new());
+        let mut shelf = Shelf::default();
+        shelf.run(&shelf.plan(&config, facts(&of, base, Changed::default())), 0, |_| true);
+        // Pushes of which some images do not arrive.
+        for (run, (image, replaced, arrives)) in edits.into_iter().enumerate() {
+            of[image % images.len()] += 1;
+            base += usize::from(replaced);
+            let pushed = shelf.plan(&config, facts(&of, base, Changed::default()));
+            shelf.run(&pushed, run + 1, |at| arrives >> (at % 32) & 1 == 1);
+        }
+        let first = shelf.plan(&config, facts(&of, base, nothing()));
+        shelf.run(&first, 10, |_| true);
+        // Children whose parent is published under the tag that they name stand on it.
+        let latest = |image: &String| shelf.0.iter().filter_map(|(name, (_, made_of))| {
+            let (repository, tag) = name.rsplit_once(':')?;
+            let id = repository.strip_prefix("ghcr.io/acme/").filter(|id| tag == "latest" && id.split('-').next() == Some(image))?;
+            Some((id.to_owned(), made_of.clone()))
+        }).collect::<BTreeMap<String, MadeOf>>();
+        for (child, parent) in parents.iter().filter(|(child, _)| !images[child[1..].parse::<usize>().unwrap()].paths) {
+            let parents: BTreeSet<String> =
+                latest(parent).iter().map(|(id, made_of)| format!("{id}={}", made_of.hash().unwrap())).collect();
+            for (id, made_of) in latest(child) {
+                prop_assert!(parents.is_empty() || parents.contains(&made_of.parents), "{} is on {}", id, made_of.parents);
+            }
+        }
+        let second = shelf.plan(&config, facts(&of, base, nothing()));
+        prop_assert_eq!(second.ids(), BTreeSet::new(), "{:?}", second.builds.iter().map(|build| &build.reasons).collect::<Vec<_>>());
     }
 }

@@ -13,7 +13,7 @@ use crate::cmd::{Cmd, Effect};
 use crate::docker;
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::plan::labels::FILES;
+use crate::plan::labels::MadeOf;
 
 /// Waits between attempts. crane itself tries a 5xx three times before it gives up.
 const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)];
@@ -28,8 +28,7 @@ const PEEK: Duration = Duration::from_secs(10);
 pub struct Peeked {
     /// It has ONBUILD steps.
     pub has_triggers: bool,
-    /// The label of the files that it was made of; "": none.
-    pub made_of: String,
+    pub made_of: MadeOf,
 }
 
 /// Cheap to clone.
@@ -137,8 +136,8 @@ impl Live {
             None => said.as_object()?.values().collect(),
         };
         let steps = |config: &&Value| config["config"]["OnBuild"].as_array().is_some_and(|steps| !steps.is_empty());
-        let files = configs.first().and_then(|config| config["config"]["Labels"][FILES].as_str()).unwrap_or_default();
-        Some(Peeked { has_triggers: configs.iter().any(steps), made_of: files.to_owned() })
+        let made_of = MadeOf::read(|label| configs.first()?["config"]["Labels"][label].as_str());
+        Some(Peeked { has_triggers: configs.iter().any(steps), made_of })
     }
 
     /// Bytes of what a reference holds, without what only describes it; `None`: there is no such reference.

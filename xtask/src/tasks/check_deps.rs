@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::config::condition::{Subject, selects};
 use crate::context::Context;
 use crate::error::Fault;
+use crate::event::Event;
 use crate::{deps, report};
 
 #[derive(clap::Args, Debug)]
@@ -13,7 +14,8 @@ pub struct Args {}
 pub fn run(context: &Context, _args: &Args) -> Result<()> {
     let config = context.config()?;
     let only = context.only()?;
-    let facts = context.facts(&context.recorded()?)?;
+    let recorded = context.recorded()?;
+    let facts = context.facts(&recorded)?;
     let subject = |build| -> Subject<'_> {
         let build: &crate::config::Build = build;
         Subject { image: &build.image, id: &build.id, point: &build.axes, axes: &config.axes }
@@ -32,6 +34,9 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
         }
     }
     reasons.iter().for_each(|reason| report::note(reason));
+    if matches!(recorded.event, Event::Manual { .. } | Event::Schedule { .. }) {
+        report::note("compared with the last version tag: no registry is asked what is published");
+    }
     report::result(if changed { "true" } else { "false" });
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! End to end: the real program, engine, registry and builds, from fresh clones. Run by `cargo xtask test`.
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod builders;
 mod caches;
 mod clone;

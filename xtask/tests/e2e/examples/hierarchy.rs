@@ -1,7 +1,6 @@
 //! examples/hierarchy: a heavy base and its children, on real git histories.
 
 use super::{built, ci, commit, head, push, with_origin, xtask};
-use crate::clone::Ran;
 use crate::proxy::Action;
 use crate::tiny::Tiny;
 
@@ -91,7 +90,7 @@ fn hierarchy_builds_what_a_push_touches_on_the_right_base() {
     tiny.edit("requirements/requirements-torch.txt", "is here\n# in its place", "is\n# here in its place");
     let denied = |request: &crate::proxy::Request| request.changes() && request.path.contains("/bot-base/");
     tiny.proxy.rule(move |request| if denied(request) { Action::Status(403) } else { Action::Pass });
-    let (base, prod) = (latest("bot-base"), latest("bot"));
+    let (base, tests, prod) = (latest("bot-base"), latest("bot-ci"), latest("bot"));
     push(&tiny, "a base that fails").expect(1);
     assert_eq!((latest("bot-base"), latest("bot")), (base.clone(), prod));
     tiny.proxy.pass();
@@ -100,6 +99,21 @@ fn hierarchy_builds_what_a_push_touches_on_the_right_base() {
     assert_eq!(built(&ran), ["base", "ci", "prod"]);
     assert_ne!(latest("bot-base"), base);
     ["bot", "bot-ci"].iter().for_each(|id| stands_on_base(&tiny, id));
+
+    // As if that run had ended after the base: its child is on the old one, and the next push publishes it, once.
+    let rebuilt = latest("bot-ci");
+    assert_ne!(rebuilt, tests);
+    let repository = tiny.name("bot-ci", "latest").rsplit_once(':').unwrap().0.to_owned();
+    tiny.crane(&["tag", &format!("{repository}@{tests}"), "latest"]).unwrap();
+    tiny.write("README.md", "# A bot\n");
+    let ran = push(&tiny, "docs after a run that ended").expect(0);
+    assert_eq!((built(&ran), latest("bot-ci")), (vec![], rebuilt), "{}", ran.stdout);
+    stands_on_base(&tiny, "bot-ci");
+    tiny.write("README.md", "# Bots\n");
+    commit(&tiny, "docs at last");
+    let plan = xtask(&tiny, &["plan", "--event", "branch:main", "--resolve", "--json"]).expect(0).json();
+    let skipped = plan["skipped"].as_array().unwrap().iter().map(|build| build["id"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(skipped, ["base", "ci", "devcontainer"], "{plan}");
 
     // A check that fails publishes nothing.
     tiny.write("tests/test_colours.py", "def test_colours() -> None:\n    raise AssertionError(\"grey\")\n");

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{built, ci, commit, head, push, with_origin, xtask};
+use super::{built, ci, head, push, with_origin, xtask};
 use crate::clone::Ran;
 use crate::proxy::Action;
 use crate::tiny::Tiny;
