@@ -1,11 +1,11 @@
 //! One test of one build as data: its image, its command, where its log goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::config::{Test, TestKind};
+use crate::config::{Config, Test, TestKind, suggest};
 use crate::docker::Container;
 use crate::error::Fault;
 use crate::plan::{Build, Plan};
@@ -58,13 +58,24 @@ pub fn platforms<'a>(build: &'a Build, machine: &Machine<'_>) -> (Vec<&'a str>, 
     build.platforms.iter().map(String::as_str).partition(|platform| (machine.runs)(platform))
 }
 
+/// # Errors
+/// Usage: no test has a set of dependencies of this name.
+pub fn known_deps(config: &Config, name: &str) -> Result<()> {
+    let sets = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| test.deps.keys());
+    let sets: BTreeSet<&str> = sets.map(String::as_str).collect();
+    match sets.contains(name) {
+        true => Ok(()),
+        false => Err(Fault::usage(format!("no test has a set of dependencies called {name} ({})", suggest(name, sets))).into()),
+    }
+}
+
 /// The tests of each build of a plan that has any, for each of its platforms that runs here. `deps`: the set to install
 /// where a test has it; default `ci`.
 ///
 /// `run` tells the containers of this run from others; `is_due`: whether the tests of a build have to run.
 ///
 /// # Errors
-/// A usage error when no test knows the named set. Not ready: no platform of a build runs here.
+/// Not ready: no platform of a build runs here.
 pub fn cases<'a>(
     plan: &'a Plan,
     repo: &Utf8Path,
@@ -73,14 +84,6 @@ pub fn cases<'a>(
     machine: &Machine<'_>,
     is_due: &dyn Fn(&Build) -> bool,
 ) -> Result<Vec<Vec<Case<'a>>>> {
-    let tests = || plan.builds.iter().flat_map(|build| &build.tests);
-    if let Some(name) = deps.filter(|name| !tests().any(|test| test.deps.contains_key(*name))) {
-        let mut known: Vec<&str> = tests().flat_map(|test| test.deps.keys()).map(String::as_str).collect();
-        known.sort_unstable();
-        known.dedup();
-        let known = if known.is_empty() { "no test has any".to_owned() } else { format!("there are: {}", known.join(", ")) };
-        return Err(Fault::usage(format!("no test has a set of dependencies called {name}: {known}")).into());
-    }
     let wanted = deps.unwrap_or("ci");
     let mut logs: BTreeMap<Utf8PathBuf, usize> = BTreeMap::new();
     let mut all = Vec::new();
@@ -217,13 +220,6 @@ mod tests {
         assert_eq!(error.to_string(), "cannot test a: linux/s390x does not run on this machine");
         let passed_elsewhere = super::cases(&plan, "/repo".into(), None, 7, &HERE, &|build| build.id != "a");
         assert!(passed_elsewhere.unwrap().is_empty());
-    }
-
-    #[test]
-    fn an_unknown_set_of_dependencies_is_a_usage_error() {
-        let plan = tested(vec![TestKind::Healthy]);
-        let error = cases(&plan, "/repo".into(), Some("gpu"), 7, &HERE, &|_| false).unwrap_err();
-        assert_eq!(error.to_string(), "no test has a set of dependencies called gpu: there are: ci");
     }
 
     /// Runs the constant script with the shell of this machine.

@@ -21,7 +21,7 @@ mod trust;
 
 pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
-pub use planner::plan;
+pub use planner::{plan, version};
 pub use published::looks;
 pub use reuse::reuse;
 pub use select::shorten;

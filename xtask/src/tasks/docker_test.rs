@@ -35,6 +35,14 @@ pub struct Args {
     pub check: Vec<String>,
 }
 
+/// # Errors
+/// Usage: names that nothing in images.toml has.
+pub fn check(context: &Context, args: &Args) -> Result<()> {
+    let config = context.config()?;
+    checks::known(config, &args.check)?;
+    args.deps.as_deref().map_or(Ok(()), |name| case::known_deps(config, name))
+}
+
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let plan = context.plan()?;
     let chosen = checks::chosen(&plan, &args.check)?;

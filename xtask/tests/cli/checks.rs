@@ -35,7 +35,7 @@ fn run(lab: &Lab, check: &str) -> Ran {
 
 #[test]
 fn a_name_that_is_none_says_which_there_are() {
-    run(&lab(""), "stuck").expect(2, &["no check of this plan is called stuck", "there are stack, unit"]);
+    run(&lab(""), "stuck").expect(2, &["no check is called stuck (did you mean `stack`?)"]);
     run(&lab(""), "static").expect(2, &["runs on this machine", "cargo xtask static-checks"]);
     let narrowed = [&CHECK[..], &["--check", "unit", "--only", "image=web"]].concat();
     lab("").run(&narrowed).expect(0, &[]);
