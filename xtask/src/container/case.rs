@@ -1,6 +1,6 @@
 //! One test of one build as data: its image, its command, where its log goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -29,8 +29,6 @@ pub struct Case<'a> {
     pub deps: Option<(&'a str, &'a [String])>,
     /// Absolute.
     pub log: Utf8PathBuf,
-    /// Several tests of a build may share a log: all but the first are appended.
-    pub append: bool,
     pub container: Container,
 }
 
@@ -85,7 +83,6 @@ pub fn cases<'a>(
     is_due: &dyn Fn(&Build) -> bool,
 ) -> Result<Vec<Vec<Case<'a>>>> {
     let wanted = deps.unwrap_or("ci");
-    let mut logs: BTreeMap<Utf8PathBuf, usize> = BTreeMap::new();
     let mut all = Vec::new();
     for build in plan.builds.iter().filter(|build| !build.tests.is_empty() && is_due(build)) {
         let image = build.test.load.first().ok_or_else(|| Fault::usage(format!("the plan gives {} no local name", build.id)))?;
@@ -98,8 +95,6 @@ pub fn cases<'a>(
         let numbered = platforms.iter().flat_map(|platform| build.tests.iter().map(move |test| (platform, test)));
         for (at, (platform, test)) in numbered.enumerate() {
             let log = if at < build.tests.len() { test.log.clone() } else { of_platform(&test.log, platform) };
-            let seen = logs.entry(log.clone()).or_default();
-            *seen += 1;
             let name = format!("slipway-test-{}-{}-{run}", build.id, at + 1);
             let several = (build.platforms.len() > 1).then_some(*platform);
             let deps = test.deps.get_key_value(wanted).map(|(name, command)| (name.as_str(), command.as_slice()));
@@ -110,7 +105,6 @@ pub fn cases<'a>(
                 what: what(&test.kind) + &several.map(|platform| format!(" ({platform})")).unwrap_or_default(),
                 deps,
                 log: repo.join(log),
-                append: *seen > 1,
                 container: Container { platform: several.map(str::to_owned), ..container(test, repo, image, name, machine.gpus) },
             };
             case.container.argv = argv(&case);
@@ -202,7 +196,7 @@ mod tests {
         assert_eq!(run.container.name, "slipway-test-a-1-7");
         assert_eq!(run.container.argv[5..], words("4 pip install -q pytest pytest -q"));
         assert_eq!((http.container.port, http.container.argv.len(), http.deps), (Some(80), 0, None));
-        assert_eq!((run.append, http.append, run.junit().as_str()), (false, true, "/repo/tests/logs/a.xml"));
+        assert_eq!(run.junit(), "/repo/tests/logs/a.xml");
         assert_eq!((run.what.as_str(), http.what.as_str()), ("pytest -q", "GET :80/h"));
     }
 
@@ -211,9 +205,9 @@ mod tests {
         let mut plan = tested(vec![TestKind::Healthy]);
         plan.builds[0].platforms = ["linux/amd64", "linux/arm64", "linux/s390x"].map(str::to_owned).to_vec();
         let cases = cases(&plan, "/repo".into(), None, 7, &HERE, &|_| true).unwrap();
-        let seen: Vec<_> = cases[0].iter().map(|case| (case.what.as_str(), case.log.as_str(), case.append)).collect();
-        let own = ("HEALTHCHECK (linux/amd64)", "/repo/tests/logs/a.log", false);
-        assert_eq!(seen, [own, ("HEALTHCHECK (linux/arm64)", "/repo/tests/logs/a.linux-arm64.log", false)]);
+        let seen: Vec<_> = cases[0].iter().map(|case| (case.what.as_str(), case.log.as_str())).collect();
+        let own = ("HEALTHCHECK (linux/amd64)", "/repo/tests/logs/a.log");
+        assert_eq!(seen, [own, ("HEALTHCHECK (linux/arm64)", "/repo/tests/logs/a.linux-arm64.log")]);
         assert_eq!(cases[0][1].container.platform.as_deref(), Some("linux/arm64"));
         plan.builds[0].platforms = vec!["linux/s390x".into()];
         let error = super::cases(&plan, "/repo".into(), None, 7, &HERE, &|_| true).unwrap_err();

@@ -113,7 +113,7 @@ pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BT
         let check = ready.check();
         let name = Utf8PathBuf::from(format!("{FOLDER}/logs/check-{}.log", compose::plain(&check.name)));
         let path = place.checkout.join(&name);
-        let log = &mut Log::create(runner, &path, false)?;
+        let log = &mut Log::create(runner, &path)?;
         let mut outcomes = match ready {
             Ready::Within(_, image) => {
                 let ours = check.build().and_then(|id| images.get(id)).map(String::as_str);

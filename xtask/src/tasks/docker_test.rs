@@ -1,9 +1,9 @@
 //! `docker-test`: run each image's tests inside that image, then the checks that need images.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::build::{self, health, lock, store};
@@ -106,7 +106,7 @@ fn tests(context: &Context, cases: &[Vec<Case<'_>>], engine: &Value) -> Result<V
     let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let display = Display::new(cases.iter().flatten().map(|case| case.build.id.as_str()), github, context.runner.is_verbose());
     let jobs = jobs(context.jobs, engine);
-    // The tests of one image run one after another: they may share a log.
+    // The tests of one image run one after another.
     let runner = &context.runner;
     let outcomes =
         parallel::map(jobs, cases.iter().collect(), |cases| cases.iter().map(|case| test(runner, case, &display)).collect());
@@ -173,15 +173,12 @@ fn jobs(wanted: usize, engine: &Value) -> usize {
     wanted.min(usize::try_from(memory / MEMORY).unwrap_or(usize::MAX)).max(1)
 }
 
-/// One file for each log, with the cases that went into it.
+/// One file beside each log.
 fn write_junit(cases: &[Vec<Case<'_>>], outcomes: &[Vec<Outcome>]) -> Result<()> {
-    let mut files: BTreeMap<Utf8PathBuf, (String, Vec<junit::Case>)> = BTreeMap::new();
-    for (case, outcome) in cases.iter().flatten().zip(outcomes.iter().flatten()).filter(|(_, outcome)| outcome.passed.is_some()) {
-        let (_, list) = files.entry(case.junit()).or_insert_with(|| (case.build.id.clone(), Vec::new()));
-        list.extend(outcome.junit());
-    }
-    for (path, (suite, list)) in files {
-        std::fs::write(&path, junit::xml(&suite, &list)).with_context(|| format!("cannot write {path}"))?;
+    let pairs = cases.iter().flatten().zip(outcomes.iter().flatten());
+    for (case, outcome) in pairs.filter(|(_, outcome)| outcome.passed.is_some()) {
+        let path = case.junit();
+        std::fs::write(&path, junit::xml(&case.build.id, &outcome.junit())).with_context(|| format!("cannot write {path}"))?;
     }
     Ok(())
 }
