@@ -249,6 +249,18 @@ pub mod testing {
         }
     }
 
+    pub fn test() -> Test {
+        Test {
+            kind: crate::config::TestKind::Healthy,
+            mounts: Vec::new(),
+            deps: std::collections::BTreeMap::new(),
+            env: std::collections::BTreeMap::new(),
+            workdir: None,
+            log: "tests/logs/a.log".into(),
+            timeout: std::time::Duration::from_secs(60),
+        }
+    }
+
     pub fn plan(builds: Vec<Build>) -> Plan {
         Plan {
             schema: 1,

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::build::outcome::Outcome;
 use crate::candidate::Digests;
+use crate::container::case;
 use crate::container::check::IN_RECEIPTS;
 use crate::gate::{self, published};
 use crate::plan::{Action, Build, How, Plan};
@@ -54,7 +55,14 @@ pub fn compare(again: &Plan, outcomes: &[Outcome], receipts: &BTreeMap<String, R
         faults.extend(lines.into_iter().map(|line| format!("{}: {line}", build.id)));
     }
     gate::refuse(faults, builds.len())?;
-    candidate::mark(again, registry, &same, &same)
+    let on = builds.iter().filter_map(|build| Some((build.id.clone(), tested_on(build, receipts.get(&build.id)?)))).collect();
+    candidate::mark(again, registry, &same, &same, &on)
+}
+
+/// The platforms that the names of the tests in a receipt end in.
+fn tested_on(build: &Build, receipt: &Receipt) -> Vec<String> {
+    let ran = |platform: &&String| receipt.tests.iter().any(|test| test.name.ends_with(&case::on(platform)));
+    build.platforms.iter().filter(ran).cloned().collect()
 }
 
 fn differences(build: &Build, receipt: &Receipt, images: &[Image]) -> Vec<String> {
