@@ -13,7 +13,8 @@ use crate::build::FOLDER;
 use crate::config::{Config, suggest};
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::plan::{Check, Plan};
+use crate::facts;
+use crate::plan::{Check, Plan, shorten};
 
 /// A check that can run.
 pub enum Ready<'a> {
@@ -103,12 +104,14 @@ pub fn prepare<'a>(
     Ok(ready)
 }
 
-/// Runs them all. They are never skipped because they passed before: they check the working tree too.
+/// Runs them all. They are never skipped because they passed before: they check the working tree too. One that changes a
+/// file of the commit fails, whatever it says itself: what was built and tested is not what is there then.
 ///
 /// # Errors
 /// The engine does not answer, a log cannot be written, or we were interrupted.
 pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BTreeMap<String, String>) -> Result<Vec<Outcome>> {
     let mut all = Vec::new();
+    let mut before = if checks.is_empty() { None } else { facts::edited(runner, place.root) };
     for ready in checks {
         let check = ready.check();
         let name = Utf8PathBuf::from(format!("{FOLDER}/logs/check-{}.log", compose::plain(&check.name)));
@@ -121,6 +124,11 @@ pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BT
             }
             Ready::Composed(_, stack) => stack.run(runner, images, place.checkout, log)?,
         };
+        let after = before.as_ref().and_then(|_| facts::edited(runner, place.root));
+        if let (Some(before), Some(after)) = (&before, &after) {
+            outcomes.extend(changed(check, &facts::differing(before, after)));
+        }
+        before = after;
         outcomes.iter_mut().for_each(|outcome| outcome.log = Some(name.to_string()));
         let cases: Vec<junit::Case> = outcomes.iter().filter(|outcome| outcome.passed.is_some()).map(case).collect();
         if !cases.is_empty() {
@@ -130,6 +138,13 @@ pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BT
         all.extend(outcomes);
     }
     Ok(all)
+}
+
+/// The failure of a check after which these files are not what they were.
+fn changed(check: &Check, files: &[&str]) -> Option<Outcome> {
+    let reason = || format!("it changed {}: what was built and tested is not what is there now", shorten(files));
+    let new = Outcome::new(check, "leaves the files of the commit alone");
+    (!files.is_empty()).then(|| Outcome { passed: Some(false), may_fail: false, reason: Some(reason()), ..new })
 }
 
 fn case(outcome: &Outcome) -> junit::Case {
