@@ -236,6 +236,39 @@ fn a_plan_of_another_commit_is_refused() {
 }
 
 #[test]
+fn a_plan_of_other_settings_is_refused() {
+    let images = "schema = 1\n[image.web]\nplatforms = ['linux/amd64']\nargs = { A = '1', T = '{timestamp}' }\nlabels.l = 'x'\n\
+                  target = 'one'\ntest = { run = 'true' }\n";
+    let lab = Lab::with_docker(&format!("bake() {{ exit 1; }}\n{GOOD}"));
+    lab.write("docker/images.toml", images);
+    lab.write("Dockerfile", "FROM scratch AS one\nLABEL a=1\nFROM scratch AS two\nLABEL a=2\n");
+    let plan = lab.run(&["plan", "--json", "--event", "pr:1"]).expect(0, &[]).stdout;
+    let build = |plan: &str| {
+        std::fs::write(lab.repo().join("../plan.json"), plan).unwrap();
+        lab.run(&["ci-build", "--mode", "test", "--engine", "host", "--plan", "../plan.json"])
+    };
+    for (old, new, name) in [
+        ("A = '1'", "A = '2'", "arg:A"),
+        ("A = '1'", "A = '1', B = '1'", "arg:B"),
+        ("labels.l = 'x'", "labels.l = 'y'", "label:l"),
+        ("labels.l = 'x'", "", "label:l"),
+        ("'one'", "'two'", "target"),
+        ("linux/amd64", "linux/arm64", "platforms"),
+        ("run = 'true'", "run = 'false'", "tests"),
+    ] {
+        lab.write("docker/images.toml", images.replace(old, new));
+        build(&plan)
+            .expect(4, &[&format!("the plan is of other settings: {name} of web is not what it was then"), "hint: plan again"]);
+    }
+    lab.write("docker/images.toml", format!("{images}# the same\n"));
+    build(&plan).expect(1, &["1 of 1 builds failed"]);
+    // What the key does not say is not what is built.
+    let mut other: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    other["builds"][0]["args"][0][1] = "2".into();
+    build(&other.to_string()).expect(4, &["the plan is of other settings: args A of web"]);
+}
+
+#[test]
 fn what_it_writes_makes_no_working_tree_dirty() {
     let lab = Lab::with_docker(&format!("bake() {{ exit 1; }}\n{GOOD}"));
     let git = |args: &[&str]| std::process::Command::new("git").current_dir(lab.repo()).args(args).output().unwrap().stdout;
