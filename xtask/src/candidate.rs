@@ -16,6 +16,9 @@ use crate::registry::{Digest, Image, Registry, digests, each, put, split};
 /// Build id → digest.
 pub type Digests = BTreeMap<String, Digest>;
 
+/// Build id → some of its platforms.
+pub type Platforms = BTreeMap<String, Vec<String>>;
+
 fn pushed(plan: &Plan) -> impl Iterator<Item = &Build> {
     plan.builds.iter().filter(|build| build.pushes_candidate())
 }
@@ -99,11 +102,36 @@ pub fn marked(plan: &Plan, registry: &dyn Registry, candidates: &Digests) -> Res
     Ok(both.filter(|(id, digest)| candidates.get(id) == Some(digest)).collect())
 }
 
-/// Moves the marks of everything that passed, and of what has no tests. `candidates`: all of this run.
+/// Beside the mark of a build for several platforms, that of one on which its tests passed.
+fn mark_on(mark: &str, platform: &str) -> String {
+    format!("{mark}-{}", platform.replace('/', "-"))
+}
+
+/// The platforms on which nobody has tested these images, marked as they are: the mark alone says that there was one.
+///
+/// # Errors
+/// The registry's.
+pub fn untested(plan: &Plan, registry: &dyn Registry, images: &Digests) -> Result<Platforms> {
+    let several = plan.builds.iter().filter(|build| build.platforms.len() > 1 && !build.tests.is_empty());
+    let asked = several.filter_map(|build| Some((build, images.get(&build.id)?, build.test.mark.as_deref()?)));
+    let asked: Vec<_> =
+        asked.flat_map(|(build, digest, mark)| build.platforms.iter().map(move |on| (build, digest, mark, on))).collect();
+    let found = each(&asked, |(_, _, mark, on)| registry.digest(&mark_on(mark, on)))?;
+    let mut untested = Platforms::new();
+    for ((build, digest, _, on), found) in asked.into_iter().zip(found) {
+        if found.as_ref() != Some(digest) {
+            untested.entry(build.id.clone()).or_default().push(on.clone());
+        }
+    }
+    Ok(untested)
+}
+
+/// Moves the marks of everything that passed, and of what has no tests. `candidates`: all of this run; `on`: on which of
+/// its platforms a build passed.
 ///
 /// # Errors
 /// The registry's; refused when a candidate is not any more what was tested.
-pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests, candidates: &Digests) -> Result<()> {
+pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests, candidates: &Digests, on: &Platforms) -> Result<()> {
     let builds: Vec<(&Build, &Digest)> = pushed(plan).filter_map(|build| Some((build, passed.get(&build.id)?))).collect();
     each(&builds, |(build, digest)| {
         let (candidate, mark) =
@@ -114,12 +142,15 @@ pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests, candidates: 
             let message = format!("{}: the candidate changed while it was tested: tested {digest}, now {now}", build.id);
             return Err(Fault::refused(message).hint("build and test it again").into());
         }
-        put(registry, split(candidate).0, digest, mark)?;
         let parent = |id: &str| candidates.get(id).map(ToString::to_string);
-        match mark_on_published(plan, build, parent) {
-            Some(mark) => put(registry, split(candidate).0, digest, &mark).map(drop),
-            None => Ok(()),
+        for mark in [Some(mark.to_owned()), mark_on_published(plan, build, parent)].into_iter().flatten() {
+            // First those of platforms: without the mark itself they say nothing.
+            for on in on.get(&build.id).into_iter().flatten().filter(|_| build.platforms.len() > 1) {
+                put(registry, split(candidate).0, digest, &mark_on(&mark, on))?;
+            }
+            put(registry, split(candidate).0, digest, &mark)?;
         }
+        Ok(())
     })?;
     Ok(())
 }
@@ -246,10 +277,33 @@ mod tests {
     fn a_candidate_that_was_overwritten_while_it_was_tested_gets_no_mark() {
         let memory = Memory::default();
         memory.set("r/a:candidate-k-1", &d(2));
-        let error = mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(1))]), &Digests::new()).unwrap_err();
+        let mark = |n| mark(&one(false), &memory.view(), &[("a".into(), d(n))].into(), &Digests::new(), &Platforms::new());
+        let error = mark(1).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
         assert_eq!(memory.get("r/a:tested-k-t"), None);
-        mark(&one(false), &memory.view(), &Digests::from([("a".into(), d(2))]), &Digests::new()).unwrap();
+        mark(2).unwrap();
         assert_eq!(memory.get("r/a:tested-k-t"), Some(d(2)));
+        assert_eq!(memory.tags.lock().unwrap().len(), 2, "one platform needs no mark of its own");
+    }
+
+    #[test]
+    fn a_platform_on_which_nobody_tested_is_known_as_long_as_the_image_is_the_same() {
+        let mut plan = one(false);
+        plan.builds[0].platforms = ["linux/amd64", "linux/arm/v7"].map(str::to_owned).to_vec();
+        let memory = Memory::default();
+        let pass = |n: u32, on: &str| {
+            memory.set("r/a:candidate-k-1", &d(n));
+            let (passed, on) = ([("a".into(), d(n))].into(), [("a".into(), vec![on.into()])].into());
+            mark(&plan, &memory.view(), &passed, &Digests::new(), &on).unwrap();
+            assert_eq!(memory.get("r/a:tested-k-t"), Some(d(n)));
+            let mut with_tests = plan.clone();
+            with_tests.builds[0].tests.push(crate::plan::testing::test());
+            assert!(untested(&plan, &memory.view(), &passed).unwrap().is_empty(), "it has no tests");
+            untested(&with_tests, &memory.view(), &passed).unwrap().remove("a").unwrap_or_default()
+        };
+        assert_eq!(pass(1, "linux/amd64"), ["linux/arm/v7"]);
+        assert_eq!(memory.get("r/a:tested-k-t-linux-amd64"), Some(d(1)));
+        assert!(pass(1, "linux/arm/v7").is_empty());
+        assert_eq!(pass(2, "linux/amd64"), ["linux/arm/v7"], "another image of the same key");
     }
 }

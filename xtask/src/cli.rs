@@ -38,7 +38,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "auto|container|NAME", default_value = "auto", hide_default_value = true)]
     pub builder: builder::Choice,
     /// Several of buildx's builders, which share the builds; the longest of last time first, each to who has least to do.
-    #[arg(long, global = true, value_name = "NAME,NAME", value_delimiter = ',', conflicts_with = "builder")]
+    #[arg(long, global = true, value_name = "NAME,NAME", value_delimiter = ',', conflicts_with = "builder", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub builders: Vec<String>,
     /// auto: the Docker that answers, else the private sandbox.
     #[arg(long, global = true, value_enum, default_value_t)]

@@ -10,13 +10,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::builder::{self, Builder, Place};
 use crate::cli::Global;
-use crate::config::condition::Condition;
+use crate::config::condition::{Condition, Subject, selects};
 use crate::config::{self, Config, Env};
 use crate::engine::{self, Choice, Engine};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::exec::Runner;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::worktree::WorkTree;
 use crate::{credentials, event, facts, sandbox};
 
@@ -137,10 +137,15 @@ impl Context {
 
     /// What is wrong with the flags and the configuration is said before an engine is started.
     fn check_usage(&self) -> Result<()> {
-        self.only()?;
+        let (config, only) = (self.config()?, self.only()?);
+        let mut builders: Vec<&String> = self.global.builders.iter().collect();
+        builders.sort();
+        if let Some(twice) = builders.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Fault::usage(format!("--builders names {} twice", twice[0])).into());
+        }
         match &self.global.plan {
-            Some(file) => handed::load(file).map(drop),
-            None => self.recorded().map(drop),
+            Some(file) => plan::narrow(handed::load(file)?, &only, config).map(drop),
+            None => plan::version(config, &self.recorded()?.event).map(drop),
         }
     }
 
@@ -233,10 +238,22 @@ impl Context {
     }
 
     /// What `--only` says.
+    ///
+    /// # Errors
+    /// Usage: not a condition, or one that no build of the configuration fulfils.
     pub fn only(&self) -> Result<Vec<Condition>> {
         let config = self.config()?;
         let parse = |text: String| config.condition(&text).map_err(|error| Fault::usage(format!("--only {error}")).into());
-        self.global.only.iter().flat_map(|text| each_of_a_leg(text)).map(parse).collect()
+        let only: Vec<Condition> =
+            self.global.only.iter().flat_map(|text| each_of_a_leg(text)).map(parse).collect::<Result<_>>()?;
+        let subject = |build: &'_ config::Build| -> bool {
+            selects(&only, &Subject { image: &build.image, id: &build.id, point: &build.axes, axes: &config.axes })
+        };
+        if !config.builds.iter().any(subject) {
+            let ids: Vec<&str> = config.builds.iter().map(|build| build.id.as_str()).collect();
+            return Err(Fault::usage("--only selects nothing").hint(format!("there are {}", plan::shorten(&ids))).into());
+        }
+        Ok(only)
     }
 
     /// The event, from flags, a recorded file or the environment.

@@ -61,6 +61,12 @@ pub fn inspect_images(refs: &[String]) -> Cmd {
     Cmd::probe("docker", "look at the images").args(["image", "inspect", "--format", "{{json .}}"]).args(refs).timeout(CHORE)
 }
 
+/// The same for one platform of an image; an engine that keeps one only, or is older, fails.
+pub fn inspect_platform(image: &str, platform: &str) -> Cmd {
+    let cmd = Cmd::probe("docker", format!("look at {image}")).args(["image", "inspect", "--platform", platform]);
+    cmd.args(["--format", "{{json .}}", image]).timeout(CHORE)
+}
+
 /// A line of [`inspect_images`].
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -291,6 +297,7 @@ mod tests {
             bake("{}", "/repo".into(), None, "/tmp/m.json".into(), "build a").to_string(),
             bake("{}", "/repo".into(), Some("farm"), "/tmp/m.json".into(), "build a").to_string(),
             inspect_images(&["acme/a:local".into()]).to_string(),
+            inspect_platform("acme/a:local", "linux/arm64").to_string(),
             tag("acme/a:local", "acme/a:pr-1").to_string(),
             save("acme/a:local", "linux/arm64", "/tmp/a.tar".into()).to_string(),
             run(&tested, "test a").to_string(),
@@ -304,6 +311,7 @@ mod tests {
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --file - --progress rawjson --metadata-file /tmp/m.json",
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --builder farm --file - --progress rawjson --metadata-file /tmp/m.json",
             "docker image inspect --format '{{json .}}' acme/a:local",
+            "docker image inspect --platform linux/arm64 --format '{{json .}}' acme/a:local",
             "docker tag acme/a:local acme/a:pr-1",
             "docker save --platform linux/arm64 --output /tmp/a.tar acme/a:local",
             r#"docker run --init --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,

@@ -61,6 +61,16 @@ pub fn path(repo: &Utf8Path, run: &str) -> Utf8PathBuf {
     repo.join(format!("target/slipway/journal-{run}.jsonl"))
 }
 
+/// The journals of a checkout.
+pub fn all(repo: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let files = path(repo, "x").parent().and_then(|folder| folder.read_dir_utf8().ok()).into_iter().flatten().flatten();
+    let is_journal = |name: &str| name.starts_with("journal-") && name.ends_with(".jsonl");
+    let mut found: Vec<Utf8PathBuf> =
+        files.filter(|file| is_journal(file.file_name())).map(|file| file.path().to_owned()).collect();
+    found.sort();
+    found
+}
+
 /// Undoes what this process wrote when it failed, so that no exit that runs code leaves a mixture.
 ///
 /// # Errors

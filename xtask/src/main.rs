@@ -59,9 +59,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is wrong with the arguments of a task is said before an engine is started for it.
+fn check(context: &Context, task: &Task) -> anyhow::Result<()> {
+    match task {
+        Task::DockerTest(args) => tasks::docker_test::check(context, args),
+        Task::Release(args) => tasks::release::check(context, args),
+        Task::Explain(args) => tasks::explain::check(context, args),
+        _ => Ok(()),
+    }
+}
+
 fn run(cli: Cli) -> anyhow::Result<()> {
     let anywhere = matches!(cli.task, Task::Sandbox(_) | Task::Schema(_) | Task::Completions(_) | Task::Doctor(_));
     let context = &mut Context::new(cli.global, anywhere)?;
+    check(context, &cli.task)?;
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
         Task::StaticChecks(args) => tasks::static_checks::run(context, args),

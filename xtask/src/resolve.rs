@@ -8,7 +8,7 @@ use crate::forward::{Ancestry, look};
 use crate::plan::{self, Action, Build, Plan};
 use crate::registry::{Digest, Live, Registry};
 use crate::release::stage;
-use crate::{candidate, history};
+use crate::{candidate, facts, history};
 
 /// Turns builds whose tested image is in the registry into reuses, and says whether there is work.
 ///
@@ -21,12 +21,18 @@ pub fn resolve(runner: &Runner, repo: &Utf8Path, plan: &mut Plan) -> Result<()> 
     let is_outdated = |build: &Build, digest: &Digest| is_outdated(&registry, build, digest, &commit, &ancestry);
     let before = candidate::tested_before(plan, &registry, &is_outdated)?;
     let image = |build: &Build| Some((build.id.clone(), candidate::by_digest(build, before.get(&build.id)?)));
+    let untested = candidate::untested(plan, &registry, &before)?;
     let images = plan.builds.iter().filter_map(image).collect();
     plan::reuse(plan, &images);
+    for build in &mut plan.builds {
+        build.reasons.extend(untested.get(&build.id).map(|platforms| format!("not tested on {}", platforms.join(", "))));
+    }
     if plan.publishes && plan.builds.iter().all(|build| build.action == Action::Reuse) {
+        let runs_here = |platform: &String| *platform == facts::host_platform() || facts::emulates(platform);
         // What cannot be told is not done.
-        plan.has_work = !stage::is_released(runner, repo, plan)
-            .or_else(|error| if runner.is_interrupted() { Err(error) } else { Ok(false) })?;
+        plan.has_work = untested.values().flatten().any(runs_here)
+            || !stage::is_released(runner, repo, plan)
+                .or_else(|error| if runner.is_interrupted() { Err(error) } else { Ok(false) })?;
     }
     Ok(())
 }

@@ -29,6 +29,16 @@ pub fn to_fetch(build: &Build) -> Vec<Option<&str>> {
     if found.is_empty() { vec![build.platforms.first().map(String::as_str)] } else { found }
 }
 
+/// What the engine has of an image for several platforms, where it can tell them apart.
+fn each_platform(runner: &Runner, name: &str, platforms: &[String]) -> Result<Vec<registry::Image>> {
+    let mut images = Vec::new();
+    for platform in platforms {
+        let found = runner.output(&docker::inspect_platform(name, platform))?.stdout;
+        images.extend(docker::images(&found).iter().map(|image| registry::Image::from_config(&image.facts)));
+    }
+    Ok(images)
+}
+
 /// Fills in the sizes, and says what the images consist of that were not pushed.
 ///
 /// The store knows sizes by digest and the receipts of the last run know configurations: after a run that
@@ -61,7 +71,10 @@ pub fn look(
         let (Some(digest), Some(name)) = (outcome.digest.clone(), outcome.names.first()) else { continue };
         if let Some(image) = found.iter().find(|image| image.is_called(name)) {
             outcome.size = Some(image.size());
-            configs.insert(outcome.id.clone(), vec![registry::Image::from_config(&image.facts)]);
+            let several = built(&outcome.id).filter(|build| build.platforms.len() > 1 && !build.pushes_candidate());
+            let each = several.map(|build| each_platform(runner, name, &build.platforms)).transpose()?.unwrap_or_default();
+            let images = if each.is_empty() { vec![registry::Image::from_config(&image.facts)] } else { each };
+            configs.insert(outcome.id.clone(), images);
         }
         if let Some(size) = outcome.size {
             store.images.insert(outcome.id.clone(), Image { key: outcome.key.clone(), digest, size });

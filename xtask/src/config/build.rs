@@ -161,7 +161,7 @@ impl Paths<'_> {
         let one = matches!(self.keys.written.test, OneOrMany::One(_));
         let mut tests = Vec::new();
         for (index, test) in self.keys.written.test.to_vec().iter().enumerate() {
-            let found = match image_test::resolve(test, self.names.id, self.cx.root, &|text| self.names.fill(text)) {
+            let found = match image_test::resolve(test, self.names.id, index, self.cx.root, &|text| self.names.fill(text)) {
                 Ok(test) => {
                     tests.push(test);
                     continue;

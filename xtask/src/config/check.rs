@@ -21,15 +21,24 @@ pub fn check(schema: &Value, document: &mut Document, skip: impl Fn(usize) -> bo
         if found.is_empty() {
             return;
         }
-        for found in found {
+        let texts: Vec<String> = found.iter().map(|found| as_written(found, document)).collect();
+        for (found, text) in found.into_iter().zip(texts) {
             let line = document.line(&found.path);
             // What is wrong only because something was taken out of it goes too, silently.
             if first && !skip(line) {
-                faults.at(line, found.text);
+                faults.at(line, text);
             }
             document.take_out(&found.path);
         }
         first = false;
+    }
+}
+
+/// What was found, with a number that lacks its quotes as it is written: 3.10 is another text than 3.1.
+fn as_written(found: &Found, document: &Document) -> String {
+    match (document.get(&found.path), document.number(&found.path)) {
+        (Some(value), Some(written)) => found.text.replace(&format!("\"{value}\""), &format!("\"{written}\"")),
+        _ => found.text.clone(),
     }
 }
 

@@ -1,16 +1,22 @@
 //! `[check.*]`, `[builders]`, `[scan]`, `[retention]`: the tables that no build owns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::faults::{Faults, suggest};
 use super::paths::Root;
 use super::tree::Document;
 use super::types::File;
 use super::{Build, image_test, keys, places};
+use crate::container::compose;
 
 /// Reports what is wrong with them. `images`: also those that have no builds because they are wrong.
 pub fn check(file: &File, builds: &[Build], images: &BTreeSet<String>, root: &Root, document: &Document, faults: &mut Faults) {
+    let mut plain = BTreeMap::new();
     for (name, check) in &file.check {
+        if let Some(other) = plain.insert(compose::plain(name), name) {
+            let said = format!("checks `{other}` and `{name}` have one log: they differ in signs or capitals only (rename one)");
+            faults.at(document.line(&["check", name]), said);
+        }
         let mut fault = |key: &str, said: String| faults.at(document.line(&["check", name, key]), said);
         for command in check.run.to_vec() {
             if let Some(said) = places::none(&command).or_else(|| image_test::split(&command).err()) {

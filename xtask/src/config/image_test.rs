@@ -11,10 +11,11 @@ use super::{Test, TestKind};
 /// Default of `timeout`.
 const TIMEOUT: &str = "10m";
 
-/// A test with its placeholders filled. Errors: every fault, with its key ("" for the test itself).
+/// A test, one of perhaps several of a build, with its placeholders filled. Errors: every fault, with its key ("" for the test itself).
 pub fn resolve(
     written: &types::Test,
     id: &str,
+    index: usize,
     root: &Root,
     fill: &dyn Fn(&str) -> String,
 ) -> Result<Test, Vec<(&'static str, String)>> {
@@ -35,8 +36,13 @@ pub fn resolve(
             Err(said) => try_key("deps", said),
         }
     }
-    let log = written.log.as_ref().map_or_else(|| format!("target/slipway/logs/test-{id}.log"), |log| fill(log));
+    // The number stands where no id has one: test2-app.log is of no image.
+    let number = if index == 0 { String::new() } else { (index + 1).to_string() };
+    let log = written.log.as_ref().map_or_else(|| format!("target/slipway/logs/test{number}-{id}.log"), |log| fill(log));
     let log = root.inside(&log).map_err(|said| try_key("log", said)).unwrap_or_default();
+    if log.extension() == Some("xml") {
+        try_key("log", format!("`{log}` is where the JUnit file goes (write {})", log.with_extension("log")));
+    }
     let workdir = written.workdir.as_ref().map(|path| fill(path));
     if let Some(path) = workdir.as_ref().filter(|path| !path.starts_with('/')) {
         try_key("workdir", format!("`{path}` is not an absolute path in the container (write /{path})"));
@@ -112,7 +118,7 @@ mod tests {
     fn load(text: &str) -> Result<Test, String> {
         let written: types::Test = toml::from_str(text).unwrap();
         let root = Root::new(camino::Utf8Path::new("."));
-        resolve(&written, "app", &root, &|text| text.replace("{python}", "3.9"))
+        resolve(&written, "app", 0, &root, &|text| text.replace("{python}", "3.9"))
             .map_err(|faults| faults.iter().map(|(key, said)| format!("{key}: {said}")).collect::<Vec<_>>().join("\n"))
     }
 
@@ -154,6 +160,7 @@ mod tests {
             ("run = 'x'\nmounts = ['a:/b:rw']", "mounts: `a:/b:rw`: mounts are always read-only (leave :rw out)"),
             ("run = 'x'\nmounts = ['/a:/b']", "mounts: `/a` is outside the repository (write a path relative to it)"),
             ("run = 'x'\nworkdir = 'a'", "workdir: `a` is not an absolute path in the container (write /a)"),
+            ("run = 'x'\nlog = 'a.xml'", "log: `a.xml` is where the JUnit file goes (write a.log)"),
             ("run = 'x'\nlog = '../a'", "log: `../a` is outside the repository (write a path relative to it)"),
             ("run = 'x'\ntimeout = '10'", "timeout: `10` is not a time (write such as \"90s\", \"10m\" or \"1h 30m\")"),
             ("run = 'x'\ntimeout = '0s'", "timeout: `0s` is no time at all (write such as \"10m\")"),

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 use condition::Condition;
+pub use faults::suggest;
 pub use load::load;
 #[cfg(test)]
 pub use load::load_text;

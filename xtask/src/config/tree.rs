@@ -18,6 +18,8 @@ const STEP: &str = "\u{1}";
 pub struct Document {
     pub value: Value,
     lines: HashMap<String, usize>,
+    /// Numbers as they are written: as a value, 3.10 is 3.1.
+    numbers: HashMap<String, String>,
     /// Paths that were taken out because what stood there was wrong: reported already, so nothing else is said about them.
     bad: HashSet<String>,
 }
@@ -39,6 +41,11 @@ impl Document {
             Value::Array(items) => items.get(step.as_ref().parse::<usize>().ok()?),
             _ => None,
         })
+    }
+
+    /// The text of the number at `path`.
+    pub fn number<S: AsRef<str>>(&self, path: &[S]) -> Option<&str> {
+        self.numbers.get(&key(path)).map(String::as_str)
     }
 
     /// Whether something wrong stood at `path`.
@@ -88,14 +95,16 @@ pub fn parse(text: &str, faults: &mut Faults) -> (Document, HashSet<usize>) {
             faults.at(line, said);
         }
     }
-    let mut reader = Reader { line_at: &line_at, lines: HashMap::new() };
+    let mut reader = Reader { text, line_at: &line_at, lines: HashMap::new(), numbers: HashMap::new() };
     let value = reader.table(table.get_ref(), &mut Vec::new());
-    (Document { value, lines: reader.lines, bad: HashSet::new() }, broken)
+    (Document { value, lines: reader.lines, numbers: reader.numbers, bad: HashSet::new() }, broken)
 }
 
 struct Reader<'a> {
+    text: &'a str,
     line_at: &'a dyn Fn(usize) -> usize,
     lines: HashMap<String, usize>,
+    numbers: HashMap<String, String>,
 }
 
 impl Reader<'_> {
@@ -115,6 +124,9 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>, path: &mut Vec<String>) -> Value {
+        if let (DeValue::Integer(_) | DeValue::Float(_), Some(written)) = (value.get_ref(), self.text.get(value.span())) {
+            self.numbers.insert(key(path), written.to_owned());
+        }
         match value.get_ref() {
             DeValue::String(text) => Value::String(text.to_string()),
             DeValue::Boolean(flag) => Value::Bool(*flag),

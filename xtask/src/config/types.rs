@@ -195,7 +195,7 @@ pub struct Test {
     pub env: BTreeMap<String, String>,
     /// Default: the image's.
     pub workdir: Option<String>,
-    /// Default target/slipway/logs/test-{id}.log
+    /// Default target/slipway/logs/test-{id}.log, test2-{id}.log for the second test of an image, and so on.
     pub log: Option<String>,
     /// Default "10m".
     pub timeout: Option<Duration>,

@@ -6,7 +6,7 @@ use super::faults::Faults;
 use super::tree::Document;
 use super::{Build, EventKey, names, placeholder};
 
-/// Reports invalid repositories, tags and cache refs, and ids, tags, cache refs and generated files of two builds.
+/// Reports invalid repositories, tags and cache refs, and ids, tags, cache refs, generated files and logs of two builds.
 ///
 /// Builds of `doubtful` images have placeholders that could not be filled: they are not compared.
 pub fn check(builds: &[Build], doubtful: &BTreeSet<&str>, document: &Document, faults: &mut Faults) {
@@ -14,6 +14,7 @@ pub fn check(builds: &[Build], doubtful: &BTreeSet<&str>, document: &Document, f
     let mut files = HashMap::new();
     let mut caches = HashMap::new();
     let mut good = HashSet::new();
+    let mut logs = HashMap::new();
     let mut repositories: HashMap<&str, Vec<&Build>> = HashMap::new();
     let certain = || builds.iter().filter(|build| !doubtful.contains(build.image.as_str()));
     for build in certain() {
@@ -47,6 +48,19 @@ pub fn check(builds: &[Build], doubtful: &BTreeSet<&str>, document: &Document, f
             let said =
                 format!("`{}` and `{}` share the cache ref {cache} (put {{variant}} or {{id}} into it)", other.id, build.id);
             faults.once(document.line(&["cache", "registry"]), "cache", said);
+        }
+        for log in build.tests.iter().map(|test| &test.log) {
+            // The JUnit file beside it is called the same but for its end.
+            let junit = log.with_extension("xml");
+            let Some((other, same)) = logs.insert(junit.clone(), (build, log)) else { continue };
+            let said = match (other.id == build.id, same == log) {
+                (true, _) => format!("two tests of `{}` write {log} (give each a log of its own, or leave it out)", build.id),
+                (_, true) => {
+                    format!("tests of `{}` and `{}` write {log} (put {{variant}} or {{id}} into log)", other.id, build.id)
+                }
+                (_, false) => format!("tests of `{}` and `{}` write {junit} (let log end in .log)", other.id, build.id),
+            };
+            faults.once(key_line(document, build, "test"), "log", said);
         }
         repositories.entry(&build.repository).or_default().push(build);
     }

@@ -1,11 +1,11 @@
 //! One test of one build as data: its image, its command, where its log goes.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::config::{Test, TestKind};
+use crate::config::{Config, Test, TestKind, suggest};
 use crate::docker::Container;
 use crate::error::Fault;
 use crate::plan::{Build, Plan};
@@ -29,8 +29,6 @@ pub struct Case<'a> {
     pub deps: Option<(&'a str, &'a [String])>,
     /// Absolute.
     pub log: Utf8PathBuf,
-    /// Several tests of a build may share a log: all but the first are appended.
-    pub append: bool,
     pub container: Container,
 }
 
@@ -58,45 +56,49 @@ pub fn platforms<'a>(build: &'a Build, machine: &Machine<'_>) -> (Vec<&'a str>, 
     build.platforms.iter().map(String::as_str).partition(|platform| (machine.runs)(platform))
 }
 
+/// # Errors
+/// Usage: no test has a set of dependencies of this name.
+pub fn known_deps(config: &Config, name: &str) -> Result<()> {
+    let sets = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| test.deps.keys());
+    let sets: BTreeSet<&str> = sets.map(String::as_str).collect();
+    match sets.contains(name) {
+        true => Ok(()),
+        false => Err(Fault::usage(format!("no test has a set of dependencies called {name} ({})", suggest(name, sets))).into()),
+    }
+}
+
 /// The tests of each build of a plan that has any, for each of its platforms that runs here. `deps`: the set to install
 /// where a test has it; default `ci`.
 ///
-/// `run` tells the containers of this run from others; `is_due`: whether the tests of a build have to run.
+/// `run` tells the containers of this run from others; `passed`: whether the tests of a build passed on a platform before.
 ///
 /// # Errors
-/// A usage error when no test knows the named set. Not ready: no platform of a build runs here.
+/// Not ready: no platform of a build runs here.
 pub fn cases<'a>(
     plan: &'a Plan,
     repo: &Utf8Path,
     deps: Option<&str>,
     run: u32,
     machine: &Machine<'_>,
-    is_due: &dyn Fn(&Build) -> bool,
+    passed: &dyn Fn(&Build, &str) -> bool,
 ) -> Result<Vec<Vec<Case<'a>>>> {
-    let tests = || plan.builds.iter().flat_map(|build| &build.tests);
-    if let Some(name) = deps.filter(|name| !tests().any(|test| test.deps.contains_key(*name))) {
-        let mut known: Vec<&str> = tests().flat_map(|test| test.deps.keys()).map(String::as_str).collect();
-        known.sort_unstable();
-        known.dedup();
-        let known = if known.is_empty() { "no test has any".to_owned() } else { format!("there are: {}", known.join(", ")) };
-        return Err(Fault::usage(format!("no test has a set of dependencies called {name}: {known}")).into());
-    }
     let wanted = deps.unwrap_or("ci");
-    let mut logs: BTreeMap<Utf8PathBuf, usize> = BTreeMap::new();
     let mut all = Vec::new();
-    for build in plan.builds.iter().filter(|build| !build.tests.is_empty() && is_due(build)) {
-        let image = build.test.load.first().ok_or_else(|| Fault::usage(format!("the plan gives {} no local name", build.id)))?;
+    for build in plan.builds.iter().filter(|build| !build.tests.is_empty()) {
         let (platforms, other) = platforms(build, machine);
-        if platforms.is_empty() {
+        if platforms.is_empty() && !build.platforms.iter().any(|platform| passed(build, platform)) {
             let fault = Fault::not_ready(format!("cannot test {}: {} does not run on this machine", build.id, other.join(", ")));
             return Err(fault.hint("run `cargo xtask doctor`, which says how to get emulation").into());
         }
+        let due: Vec<&str> = platforms.iter().copied().filter(|platform| !passed(build, platform)).collect();
+        if due.is_empty() {
+            continue;
+        }
+        let image = build.test.load.first().ok_or_else(|| Fault::usage(format!("the plan gives {} no local name", build.id)))?;
         let mut cases = Vec::new();
-        let numbered = platforms.iter().flat_map(|platform| build.tests.iter().map(move |test| (platform, test)));
+        let numbered = due.iter().flat_map(|platform| build.tests.iter().map(move |test| (platform, test)));
         for (at, (platform, test)) in numbered.enumerate() {
-            let log = if at < build.tests.len() { test.log.clone() } else { of_platform(&test.log, platform) };
-            let seen = logs.entry(log.clone()).or_default();
-            *seen += 1;
+            let log = if *platform == platforms[0] { test.log.clone() } else { of_platform(&test.log, platform) };
             let name = format!("slipway-test-{}-{}-{run}", build.id, at + 1);
             let several = (build.platforms.len() > 1).then_some(*platform);
             let deps = test.deps.get_key_value(wanted).map(|(name, command)| (name.as_str(), command.as_slice()));
@@ -104,10 +106,9 @@ pub fn cases<'a>(
             let mut case = Case {
                 build,
                 test,
-                what: what(&test.kind) + &several.map(|platform| format!(" ({platform})")).unwrap_or_default(),
+                what: what(&test.kind) + &several.map(on).unwrap_or_default(),
                 deps,
                 log: repo.join(log),
-                append: *seen > 1,
                 container: Container { platform: several.map(str::to_owned), ..container(test, repo, image, name, machine.gpus) },
             };
             case.container.argv = argv(&case);
@@ -121,6 +122,11 @@ pub fn cases<'a>(
 /// `test-app.log` → `test-app.linux-arm64.log`
 fn of_platform(log: &Utf8Path, platform: &str) -> Utf8PathBuf {
     log.with_extension(format!("{}.{}", platform.replace('/', "-"), log.extension().unwrap_or("log")))
+}
+
+/// The end of the name of a test on one of several platforms.
+pub fn on(platform: &str) -> String {
+    format!(" ({platform})")
 }
 
 fn what(kind: &TestKind) -> String {
@@ -192,14 +198,14 @@ mod tests {
     #[test]
     fn a_test_sees_its_mounts_and_nothing_else() {
         let plan = tested(vec![TestKind::Run(words("pytest -q")), TestKind::Http { port: 80, path: "/h".into() }]);
-        let cases = cases(&plan, "/repo".into(), None, 7, &HERE, &|_| true).unwrap();
+        let cases = cases(&plan, "/repo".into(), None, 7, &HERE, &|_, _| false).unwrap();
         assert_eq!(cases.len(), 1, "an image without tests has no case");
         let (run, http) = (&cases[0][0], &cases[0][1]);
         assert_eq!(run.container.mounts, [("/repo/docker/tests".into(), "/tests".into())]);
         assert_eq!(run.container.name, "slipway-test-a-1-7");
         assert_eq!(run.container.argv[5..], words("4 pip install -q pytest pytest -q"));
         assert_eq!((http.container.port, http.container.argv.len(), http.deps), (Some(80), 0, None));
-        assert_eq!((run.append, http.append, run.junit().as_str()), (false, true, "/repo/tests/logs/a.xml"));
+        assert_eq!(run.junit(), "/repo/tests/logs/a.xml");
         assert_eq!((run.what.as_str(), http.what.as_str()), ("pytest -q", "GET :80/h"));
     }
 
@@ -207,23 +213,21 @@ mod tests {
     fn every_platform_that_runs_here_is_tested() {
         let mut plan = tested(vec![TestKind::Healthy]);
         plan.builds[0].platforms = ["linux/amd64", "linux/arm64", "linux/s390x"].map(str::to_owned).to_vec();
-        let cases = cases(&plan, "/repo".into(), None, 7, &HERE, &|_| true).unwrap();
-        let seen: Vec<_> = cases[0].iter().map(|case| (case.what.as_str(), case.log.as_str(), case.append)).collect();
-        let own = ("HEALTHCHECK (linux/amd64)", "/repo/tests/logs/a.log", false);
-        assert_eq!(seen, [own, ("HEALTHCHECK (linux/arm64)", "/repo/tests/logs/a.linux-arm64.log", false)]);
-        assert_eq!(cases[0][1].container.platform.as_deref(), Some("linux/arm64"));
+        fn cases<'a>(plan: &'a Plan, passed: &dyn Fn(&str) -> bool) -> Result<Vec<Vec<Case<'a>>>> {
+            super::cases(plan, "/repo".into(), None, 7, &HERE, &|build, on| build.id != "a" || passed(on))
+        }
+        let all = cases(&plan, &|_| false).unwrap();
+        let seen: Vec<_> = all[0].iter().map(|case| (case.what.as_str(), case.log.as_str())).collect();
+        let own = ("HEALTHCHECK (linux/amd64)", "/repo/tests/logs/a.log");
+        assert_eq!(seen, [own, ("HEALTHCHECK (linux/arm64)", "/repo/tests/logs/a.linux-arm64.log")]);
+        assert_eq!(all[0][1].container.platform.as_deref(), Some("linux/arm64"));
+        let rest = cases(&plan, &|on| on == "linux/amd64").unwrap();
+        assert_eq!((rest[0].len(), rest[0][0].log.as_str()), (1, "/repo/tests/logs/a.linux-arm64.log"), "passed elsewhere");
         plan.builds[0].platforms = vec!["linux/s390x".into()];
-        let error = super::cases(&plan, "/repo".into(), None, 7, &HERE, &|_| true).unwrap_err();
+        let error = cases(&plan, &|_| false).unwrap_err();
         assert_eq!(error.to_string(), "cannot test a: linux/s390x does not run on this machine");
-        let passed_elsewhere = super::cases(&plan, "/repo".into(), None, 7, &HERE, &|build| build.id != "a");
-        assert!(passed_elsewhere.unwrap().is_empty());
-    }
-
-    #[test]
-    fn an_unknown_set_of_dependencies_is_a_usage_error() {
-        let plan = tested(vec![TestKind::Healthy]);
-        let error = cases(&plan, "/repo".into(), Some("gpu"), 7, &HERE, &|_| false).unwrap_err();
-        assert_eq!(error.to_string(), "no test has a set of dependencies called gpu: there are: ci");
+        plan.builds[0].platforms.push("linux/arm64".into());
+        assert!(cases(&plan, &|_| true).unwrap().is_empty());
     }
 
     /// Runs the constant script with the shell of this machine.

@@ -10,9 +10,11 @@ use super::log::Log;
 use super::stack::{self, Stack};
 use super::{compose, images, junit, within};
 use crate::build::FOLDER;
+use crate::config::{Config, suggest};
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::plan::{Check, Plan};
+use crate::facts;
+use crate::plan::{Check, Plan, shorten};
 
 /// A check that can run.
 pub enum Ready<'a> {
@@ -37,6 +39,22 @@ impl<'a> Ready<'a> {
     }
 }
 
+/// # Errors
+/// Usage: a name that no check has, or only one that needs no image.
+pub fn known(config: &Config, names: &[String]) -> Result<()> {
+    let needs_image = |name: &&String| config.checks[*name].r#in.is_some() || config.checks[*name].compose.is_some();
+    let Some(name) = names.iter().find(|name| !config.checks.get_key_value(*name).is_some_and(|(name, _)| needs_image(&name)))
+    else {
+        return Ok(());
+    };
+    if config.checks.contains_key(name) {
+        let fault = Fault::usage(format!("check {name} needs no image: it runs on this machine"));
+        return Err(fault.hint("run `cargo xtask static-checks`").into());
+    }
+    let all = config.checks.keys().filter(needs_image).map(String::as_str);
+    Err(Fault::usage(format!("no check is called {name} ({})", suggest(name, all))).into())
+}
+
 /// The checks of a plan that need images; `names`: only these.
 ///
 /// # Errors
@@ -44,10 +62,6 @@ impl<'a> Ready<'a> {
 pub fn chosen<'a>(plan: &'a Plan, names: &[String]) -> Result<Vec<&'a Check>> {
     let all: Vec<&Check> = plan.checks.iter().filter(|check| !check.is_static()).collect();
     if let Some(name) = names.iter().find(|name| !all.iter().any(|check| check.name == **name)) {
-        if plan.checks.iter().any(|check| check.name == *name) {
-            let fault = Fault::usage(format!("check {name} needs no image: it runs on this machine"));
-            return Err(fault.hint("run `cargo xtask static-checks`").into());
-        }
         let known: Vec<&str> = all.iter().map(|check| check.name.as_str()).collect();
         let known = if known.is_empty() { "it has none".to_owned() } else { format!("there are {}", known.join(", ")) };
         return Err(Fault::usage(format!("no check of this plan is called {name}: {known}")).into());
@@ -90,17 +104,19 @@ pub fn prepare<'a>(
     Ok(ready)
 }
 
-/// Runs them all. They are never skipped because they passed before: they check the working tree too.
+/// Runs them all. They are never skipped because they passed before: they check the working tree too. One that changes a
+/// file of the commit fails, whatever it says itself: what was built and tested is not what is there then.
 ///
 /// # Errors
 /// The engine does not answer, a log cannot be written, or we were interrupted.
 pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BTreeMap<String, String>) -> Result<Vec<Outcome>> {
     let mut all = Vec::new();
+    let mut before = if checks.is_empty() { None } else { facts::edited(runner, place.root) };
     for ready in checks {
         let check = ready.check();
         let name = Utf8PathBuf::from(format!("{FOLDER}/logs/check-{}.log", compose::plain(&check.name)));
         let path = place.checkout.join(&name);
-        let log = &mut Log::create(runner, &path, false)?;
+        let log = &mut Log::create(runner, &path)?;
         let mut outcomes = match ready {
             Ready::Within(_, image) => {
                 let ours = check.build().and_then(|id| images.get(id)).map(String::as_str);
@@ -108,6 +124,11 @@ pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BT
             }
             Ready::Composed(_, stack) => stack.run(runner, images, place.checkout, log)?,
         };
+        let after = before.as_ref().and_then(|_| facts::edited(runner, place.root));
+        if let (Some(before), Some(after)) = (&before, &after) {
+            outcomes.extend(changed(check, &facts::differing(before, after)));
+        }
+        before = after;
         outcomes.iter_mut().for_each(|outcome| outcome.log = Some(name.to_string()));
         let cases: Vec<junit::Case> = outcomes.iter().filter(|outcome| outcome.passed.is_some()).map(case).collect();
         if !cases.is_empty() {
@@ -117,6 +138,13 @@ pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BT
         all.extend(outcomes);
     }
     Ok(all)
+}
+
+/// The failure of a check after which these files are not what they were.
+fn changed(check: &Check, files: &[&str]) -> Option<Outcome> {
+    let reason = || format!("it changed {}: what was built and tested is not what is there now", shorten(files));
+    let new = Outcome::new(check, "leaves the files of the commit alone");
+    (!files.is_empty()).then(|| Outcome { passed: Some(false), may_fail: false, reason: Some(reason()), ..new })
 }
 
 fn case(outcome: &Outcome) -> junit::Case {
@@ -154,6 +182,5 @@ mod tests {
         assert_eq!(names(&[]).unwrap(), ["lint", "test"]);
         assert_eq!(names(&["test"]).unwrap(), ["test"]);
         assert_eq!(names(&["tests"]).unwrap_err().to_string(), "no check of this plan is called tests: there are lint, test");
-        assert!(names(&["static"]).unwrap_err().to_string().contains("runs on this machine"));
     }
 }

@@ -28,11 +28,11 @@ pub struct Log {
 
 impl Log {
     /// Under `--dry-run` nothing is kept, and the log of the last run stays.
-    pub fn create(runner: &Runner, path: &Utf8Path, append: bool) -> Result<Log> {
+    pub fn create(runner: &Runner, path: &Utf8Path) -> Result<Log> {
         let path = if Mode::of(false, runner) == Mode::Write { path } else { Utf8Path::new("/dev/null") };
         let open = || -> std::io::Result<File> {
             std::fs::create_dir_all(path.parent().unwrap_or(path))?;
-            File::options().create(true).write(true).append(append).truncate(!append).open(path)
+            File::create(path)
         };
         let file = open().with_context(|| format!("cannot write the log {path}"))?;
         let (tail, started) = (VecDeque::new(), Instant::now());

@@ -5,7 +5,7 @@
 pub mod case;
 pub mod check;
 pub mod checks;
-mod compose;
+pub mod compose;
 mod http;
 pub mod images;
 pub mod junit;

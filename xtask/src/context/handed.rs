@@ -1,11 +1,14 @@
 //! A plan that was made before and handed over with `--plan`: read, and held against the source that is here.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 use super::Context;
 use crate::error::Fault;
-use crate::plan::{self, Plan};
+use crate::event::Event;
+use crate::plan::{self, Build, Plan};
 use crate::{event, facts};
 
 /// Reads a plan and checks that it can be one.
@@ -51,12 +54,54 @@ impl Context {
         let now = plan::plan(self.config()?, &plan.event, &self.facts(&recorded)?, &[])?;
         for build in &plan.builds {
             let is_file = |name: &str| name == "dockerfile" || name.starts_with("copy:");
-            let now = now.builds.iter().find(|other| other.id == build.id).map_or(&[][..], |other| &other.inputs);
-            if let Some((name, _)) = build.inputs.iter().find(|input| is_file(&input.0) && !now.contains(input)) {
-                let fault = Fault::refused(format!("the plan is of other files: {name} of {} is not what it was then", build.id));
+            let now = now.builds.iter().find(|other| other.id == build.id);
+            let inputs = now.map_or(&[][..], |now| &now.inputs);
+            let file = build.inputs.iter().find(|input| is_file(&input.0) && !inputs.contains(input));
+            let file = file.map(|(name, _)| ("files", name.clone()));
+            let setting = || {
+                now.and_then(|now| self.another_setting(build, now, plan.event == Event::Local)).map(|name| ("settings", name))
+            };
+            if let Some((what, name)) = file.or_else(setting) {
+                let fault =
+                    Fault::refused(format!("the plan is of other {what}: {name} of {} is not what it was then", build.id));
                 return Err(fault.hint("plan again").into());
             }
         }
         Ok(())
     }
+
+    /// The first of the settings of a build that is another one in the configuration that is here. A local run builds
+    /// for its machine, which may be another one.
+    fn another_setting(&self, then: &Build, now: &Build, is_local: bool) -> Option<String> {
+        let config = self.config().ok()?.builds.iter().find(|build| build.id == then.id)?;
+        let is_timed = |name: &str| {
+            let written = name.split_once([':', ' ']).and_then(|(_, name)| config.args.get(name).or(config.labels.get(name)));
+            written.is_some_and(|text| text.contains("{timestamp}") || text.contains("{date}"))
+        };
+        let labels = |name: &str| config.labels.contains_key(name);
+        let platforms = then.platforms != now.platforms && !is_local;
+        let (then, now) = (settings(then, &labels), settings(now, &labels));
+        let differs = |name: &&String| then.get(*name) != now.get(*name) && !is_timed(name);
+        then.keys().chain(now.keys()).find(differs).cloned().or_else(|| platforms.then(|| "platforms".to_owned()))
+    }
+}
+
+/// What makes a build and its tests, beside files and what registries say: as the key has it, and as it is handed to
+/// docker. `labels`: those that somebody wrote.
+fn settings(build: &Build, labels: &dyn Fn(&str) -> bool) -> BTreeMap<String, String> {
+    const KEYED: [&str; 5] = ["target", "version", "arg", "label", "secret"];
+    let keyed = |name: &str| KEYED.contains(&name.split(':').next().unwrap_or_default());
+    let mut settings: BTreeMap<String, String> = build.inputs.iter().filter(|(name, _)| keyed(name)).cloned().collect();
+    settings.extend(build.args.iter().map(|(name, value)| (format!("args {name}"), value.clone())));
+    let labels = build.labels.iter().filter(|(name, _)| labels(name));
+    settings.extend(labels.map(|(name, value)| (format!("labels {name}"), value.clone())));
+    let text = |value: serde_json::Result<String>| value.unwrap_or_default();
+    settings.extend([
+        ("context".to_owned(), build.context.clone()),
+        ("the path of the Dockerfile".into(), build.dockerfile.clone()),
+        ("the target".into(), build.target.clone().unwrap_or_default()),
+        ("secrets".into(), text(serde_json::to_string(&build.secrets))),
+        ("tests".into(), text(serde_json::to_string(&build.tests))),
+    ]);
+    settings
 }

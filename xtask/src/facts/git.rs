@@ -1,6 +1,7 @@
 //! What git says of the repository: the commit, the branch, where it comes from, what differs from the commit.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -111,6 +112,18 @@ impl<'a> Git<'a> {
             .and_then(|url| source::web_address(&url))
     }
 
+    /// Files of HEAD that are not as they are there → a hash of what they are; `None`: git cannot say.
+    pub fn edited(&self) -> Option<BTreeMap<String, String>> {
+        let diff = ["diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-renames", "HEAD", "--", "."];
+        let names = self.raw("list the files that were edited", &diff).ok()?;
+        let hash = |name: &str| {
+            let mut hash = Sha256::new();
+            hash_file(&self.repo.join(name), &mut hash);
+            (name.to_owned(), super::hex(&hash.finalize()))
+        };
+        Some(names.split('\0').filter(|name| !name.is_empty()).map(hash).collect())
+    }
+
     /// SHA-256 over what differs from HEAD and over new files; `None` when nothing does.
     ///
     /// A git that cannot say makes it "unknown", because what may be dirty must not be published.
@@ -144,6 +157,12 @@ impl<'a> Git<'a> {
         }
         Some(super::hex(&hash.finalize()))
     }
+}
+
+/// The names that are in one of two answers of [`Git::edited`] only, or have another content there.
+pub fn differing<'a>(before: &'a BTreeMap<String, String>, after: &'a BTreeMap<String, String>) -> Vec<&'a str> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    names.into_iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect()
 }
 
 /// Name and content, the target of a link, or the name alone of anything that cannot be read without waiting.

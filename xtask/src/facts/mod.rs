@@ -30,6 +30,7 @@ use crate::exec::Runner;
 use crate::plan::labels::MadeOf;
 use content::Content;
 use git::Git;
+pub use git::differing;
 
 /// Everything outside `images.toml` that decides a plan. Data, so that golden plans can be made of made-up facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,6 +252,11 @@ pub fn source(runner: &Runner, repo: &Utf8Path, env: &Env) -> Option<String> {
 pub fn checkout(runner: &Runner, repo: &Utf8Path) -> (Option<String>, bool) {
     let git = Git::new(runner, repo);
     (git.head().ok().map(|(commit, _)| commit), git.dirty().is_some())
+}
+
+/// Files of the commit that were edited since, each with a hash; `None`: git cannot say.
+pub fn edited(runner: &Runner, repo: &Utf8Path) -> Option<BTreeMap<String, String>> {
+    Git::new(runner, repo).edited()
 }
 
 /// Adds what registries say of the bases. A base with ONBUILD steps makes the whole context count.

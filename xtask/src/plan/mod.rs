@@ -22,7 +22,7 @@ mod trust;
 
 pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
-pub use planner::plan;
+pub use planner::{plan, version};
 pub use published::{commits, looks};
 pub use reuse::reuse;
 pub use select::shorten;
@@ -247,6 +247,18 @@ pub mod testing {
             push: PushStage { how: How::None, cache_from: Vec::new(), tags: Vec::new(), moving: Vec::new(), replace: false },
             tests: Vec::new(),
             reasons: Vec::new(),
+        }
+    }
+
+    pub fn test() -> Test {
+        Test {
+            kind: crate::config::TestKind::Healthy,
+            mounts: Vec::new(),
+            deps: std::collections::BTreeMap::new(),
+            env: std::collections::BTreeMap::new(),
+            workdir: None,
+            log: "tests/logs/a.log".into(),
+            timeout: std::time::Duration::from_secs(60),
         }
     }
 

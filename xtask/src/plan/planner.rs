@@ -93,7 +93,10 @@ fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
 }
 
 /// The version of this run. A pushed tag must be what the version file says.
-pub(super) fn version(config: &Config, event: &Event) -> Result<Option<Version>> {
+///
+/// # Errors
+/// Usage: it is another one, or none.
+pub fn version(config: &Config, event: &Event) -> Result<Option<Version>> {
     let from_file = config.version_file.as_ref();
     let Event::Tag { name } = event else { return Ok(from_file.map(|file| file.version.clone())) };
     match from_file {

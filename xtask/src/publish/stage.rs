@@ -11,7 +11,7 @@ use crate::gate;
 use crate::journal::{self, Journal};
 use crate::plan::{How, Plan};
 use crate::registry::{Digest, Live, split};
-use crate::{receipt, report};
+use crate::{candidate, receipt, report};
 
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,6 +30,10 @@ pub struct Report {
 pub fn push(runner: &Runner, repo: &Utf8Path, plan: &Plan) -> Result<Vec<Report>> {
     let registry = Live::new(runner);
     let verified = gate::verify(plan, &registry, &receipt::read(repo, plan)?)?;
+    let images = verified.iter().map(|one| (one.build.id.clone(), one.digest.clone())).collect();
+    for (id, platforms) in candidate::untested(plan, &registry, &images)? {
+        report::note(&format!("warning: {id}: nobody has tested it on {}", platforms.join(", ")));
+    }
     let tags = once(plan, &verified);
     let steps = steps(&registry, &tags)?;
     let journal = Journal::new(runner, journal::path(repo, &run_of(plan)));

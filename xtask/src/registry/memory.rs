@@ -27,7 +27,8 @@ type Hook = Box<dyn Fn(&Op) -> Result<()> + Send + Sync>;
 #[derive(Default)]
 pub struct Memory {
     pub tags: Mutex<BTreeMap<String, Digest>>,
-    pub images: Mutex<BTreeMap<Digest, Image>>,
+    /// One a platform.
+    pub images: Mutex<BTreeMap<Digest, Vec<Image>>>,
 }
 
 /// One process's view of it.
@@ -45,7 +46,7 @@ impl Memory {
     /// Adds an image with these labels and tags.
     pub fn add(&self, digest: &Digest, labels: &[(&str, &str)], references: &[&str]) {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.images.lock().unwrap().insert(digest.clone(), Image { labels, ..Image::default() });
+        self.images.lock().unwrap().insert(digest.clone(), vec![Image { labels, ..Image::default() }]);
         for reference in references {
             self.set(reference, digest);
         }
@@ -86,7 +87,7 @@ impl Registry for View<'_> {
             None => self.memory.get(reference),
         };
         let images = self.memory.images.lock().unwrap();
-        Ok(digest.and_then(|digest| images.get(&digest).cloned()).map(|image| vec![image]))
+        Ok(digest.and_then(|digest| images.get(&digest).cloned()))
     }
 
     fn tag(&self, _repository: &str, digest: &Digest, reference: &str) -> Result<Wrote> {

@@ -64,7 +64,8 @@ fn push(context: &Context, plan: &Plan) -> Result<()> {
         print(context, &again, &results)?;
         verdict(&results)?;
         let receipts = receipt::read(&context.repo, plan)?;
-        rebuild::compare(&again, &results.builds, &receipts, &Live::new(&context.runner))?;
+        let notes = rebuild::compare(&again, &results.builds, &receipts, &Live::new(&context.runner))?;
+        notes.iter().for_each(|note| report::note(&format!("warning: {note}")));
     }
     let lines = stage::push(&context.runner, &context.repo, plan)?;
     if context.json {

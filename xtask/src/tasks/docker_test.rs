@@ -1,9 +1,9 @@
 //! `docker-test`: run each image's tests inside that image, then the checks that need images.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::build::{self, health, lock, store};
@@ -35,6 +35,14 @@ pub struct Args {
     pub check: Vec<String>,
 }
 
+/// # Errors
+/// Usage: names that nothing in images.toml has.
+pub fn check(context: &Context, args: &Args) -> Result<()> {
+    let config = context.config()?;
+    checks::known(config, &args.check)?;
+    args.deps.as_deref().map_or(Ok(()), |name| case::known_deps(config, name))
+}
+
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     let plan = context.plan()?;
     let chosen = checks::chosen(&plan, &args.check)?;
@@ -50,8 +58,13 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     if !before.is_empty() && args.check.is_empty() {
         report::note(&format!("{} of {} builds passed the same tests before", before.len(), plan.builds.len()));
     }
-    let is_due = |build: &Build| args.check.is_empty() && !before.contains_key(&build.id);
-    let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), &machine, &is_due)?;
+    let untested = candidate::untested(&plan, &registry, &before)?;
+    let passed_before = |build: &Build, platform: &str| {
+        let is_untested = || untested.get(&build.id).is_some_and(|platforms| platforms.iter().any(|other| other == platform));
+        before.contains_key(&build.id) && !is_untested()
+    };
+    let skips = |build: &Build, platform: &str| !args.check.is_empty() || passed_before(build, platform);
+    let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), &machine, &skips)?;
     let place = checks::Place { root: context.root(&plan)?, checkout: &context.repo };
     let repositories: Vec<&str> = context.config()?.builds.iter().map(|build| build.repository.as_str()).collect();
     let checks = checks::prepare(&context.runner, &plan, &chosen, &place, &repositories)?;
@@ -67,7 +80,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     for build in plan.builds.iter().filter(|build| build.tests.is_empty() && args.check.is_empty()) {
         report::note(&format!("{}: no tests", build.id));
     }
-    say_what_is_untested(&plan, &machine);
+    say_what_is_untested(&plan, &machine, &passed_before);
     sweep(context)?;
 
     let outcomes = tests(context, &cases, &engine)?;
@@ -75,18 +88,15 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let json = serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "tests": outcomes, "checks": checked }))?;
     if args.check.is_empty() {
         // A check is of the working tree, which all builds are made of: where one fails, none is good to be published.
-        let passed = if check::failed(&checked).is_empty() {
-            passed(&plan, &machine, &outcomes, &candidates, &before)
-        } else {
-            Digests::new()
-        };
+        let passed =
+            if check::failed(&checked).is_empty() { passed(&plan, &outcomes, &candidates, &before) } else { Digests::new() };
         let ran = outcomes.iter().map(|outcome| outcome.passed).chain(checked.iter().map(|outcome| outcome.passed));
         if ran.flatten().next().is_some() {
             store::write(&folder, "tests.json", &json)?;
             let checks: Vec<Tested> = checked.iter().filter_map(check::Outcome::tested).collect();
             candidate::add_tests(&context.repo, &plan, &outcomes, &checks, &passed)?;
         }
-        candidate::mark(&plan, &registry, &passed, &candidates)?;
+        candidate::mark(&plan, &registry, &passed, &candidates, &platforms(&cases))?;
     }
     print(context, &outcomes, &json);
     check::print(&checked, context.json);
@@ -98,7 +108,7 @@ fn tests(context: &Context, cases: &[Vec<Case<'_>>], engine: &Value) -> Result<V
     let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let display = Display::new(cases.iter().flatten().map(|case| case.build.id.as_str()), github, context.runner.is_verbose());
     let jobs = jobs(context.jobs, engine);
-    // The tests of one image run one after another: they may share a log.
+    // The tests of one image run one after another.
     let runner = &context.runner;
     let outcomes =
         parallel::map(jobs, cases.iter().collect(), |cases| cases.iter().map(|case| test(runner, case, &display)).collect());
@@ -109,9 +119,10 @@ fn tests(context: &Context, cases: &[Vec<Case<'_>>], engine: &Value) -> Result<V
 }
 
 /// What is published untested is at least said.
-fn say_what_is_untested(plan: &Plan, machine: &Machine<'_>) {
+fn say_what_is_untested(plan: &Plan, machine: &Machine<'_>, passed_before: &dyn Fn(&Build, &str) -> bool) {
     for build in plan.builds.iter().filter(|build| !build.tests.is_empty()) {
-        let (_, other) = case::platforms(build, machine);
+        let (_, mut other) = case::platforms(build, machine);
+        other.retain(|platform| !passed_before(build, platform));
         if !other.is_empty() {
             report::note(&format!("warning: {}: {} is not tested: it does not run on this machine", build.id, other.join(", ")));
         }
@@ -128,15 +139,24 @@ fn mount_from(root: &Utf8Path, repo: &Utf8Path, cases: &mut [Vec<Case<'_>>]) {
 }
 
 /// The candidates whose tests all passed now, and those that have none.
-fn passed(plan: &Plan, machine: &Machine<'_>, outcomes: &[Outcome], candidates: &Digests, before: &Digests) -> Digests {
+fn passed(plan: &Plan, outcomes: &[Outcome], candidates: &Digests, before: &Digests) -> Digests {
     let passed = |build: &&Build| {
-        let mine: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.id == build.id).collect();
-        let due = build.tests.len() * case::platforms(build, machine).0.len();
-        let all = mine.len() == due && mine.iter().all(|outcome| outcome.passed == Some(true));
-        all && !before.contains_key(&build.id)
+        let mut mine = outcomes.iter().filter(|outcome| outcome.id == build.id).peekable();
+        let due = if build.tests.is_empty() { !before.contains_key(&build.id) } else { mine.peek().is_some() };
+        due && mine.all(|outcome| outcome.passed == Some(true))
     };
     let builds = plan.builds.iter().filter(passed);
     builds.filter_map(|build| Some((build.id.clone(), candidates.get(&build.id)?.clone()))).collect()
+}
+
+/// The platforms on which tests ran, where there are several.
+fn platforms(cases: &[Vec<Case<'_>>]) -> candidate::Platforms {
+    let mut platforms = candidate::Platforms::new();
+    for case in cases.iter().flatten() {
+        let known = platforms.entry(case.build.id.clone()).or_default();
+        known.extend(case.container.platform.clone().filter(|platform| !known.contains(platform)));
+    }
+    platforms
 }
 
 fn test(runner: &Runner, case: &Case<'_>, display: &Display) -> Result<Outcome> {
@@ -165,15 +185,12 @@ fn jobs(wanted: usize, engine: &Value) -> usize {
     wanted.min(usize::try_from(memory / MEMORY).unwrap_or(usize::MAX)).max(1)
 }
 
-/// One file for each log, with the cases that went into it.
+/// One file beside each log.
 fn write_junit(cases: &[Vec<Case<'_>>], outcomes: &[Vec<Outcome>]) -> Result<()> {
-    let mut files: BTreeMap<Utf8PathBuf, (String, Vec<junit::Case>)> = BTreeMap::new();
-    for (case, outcome) in cases.iter().flatten().zip(outcomes.iter().flatten()).filter(|(_, outcome)| outcome.passed.is_some()) {
-        let (_, list) = files.entry(case.junit()).or_insert_with(|| (case.build.id.clone(), Vec::new()));
-        list.extend(outcome.junit());
-    }
-    for (path, (suite, list)) in files {
-        std::fs::write(&path, junit::xml(&suite, &list)).with_context(|| format!("cannot write {path}"))?;
+    let pairs = cases.iter().flatten().zip(outcomes.iter().flatten());
+    for (case, outcome) in pairs.filter(|(_, outcome)| outcome.passed.is_some()) {
+        let path = case.junit();
+        std::fs::write(&path, junit::xml(&case.build.id, &outcome.junit())).with_context(|| format!("cannot write {path}"))?;
     }
     Ok(())
 }

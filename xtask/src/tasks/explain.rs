@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use crate::config::condition::{Subject, selects};
+use crate::config::suggest;
 use crate::context::Context;
 use crate::error::Fault;
 use crate::exec::Runner;
@@ -35,6 +36,18 @@ struct Told {
     since: Option<String>,
     /// (tag, what would become of it)
     tags: Vec<(String, String)>,
+}
+
+/// # Errors
+/// Usage: no build or image of images.toml has the name.
+pub fn check(context: &Context, args: &Args) -> Result<()> {
+    let (builds, Some(what)) = (&context.config()?.builds, &args.what) else { return Ok(()) };
+    if builds.iter().any(|build| is_wanted(args, &build.id, &build.image)) {
+        return Ok(());
+    }
+    let mut names: Vec<&str> = builds.iter().flat_map(|build| [build.image.as_str(), &build.id]).collect();
+    names.dedup();
+    Err(Fault::usage(format!("no build or image is called {what} ({})", suggest(what, names))).into())
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {

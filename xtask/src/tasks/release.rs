@@ -3,6 +3,7 @@
 use anyhow::Result;
 use camino::Utf8PathBuf;
 
+use crate::config::suggest;
 use crate::context::Context;
 use crate::error::Fault;
 use crate::event::Event;
@@ -23,6 +24,20 @@ pub struct Args {
     /// Put back what a run moved, from its journal in target/slipway.
     #[arg(long, value_name = "JOURNAL", conflicts_with_all = ["plan", "event", "event_file"])]
     undo: Option<Utf8PathBuf>,
+}
+
+/// # Errors
+/// Usage: no journal, no version.
+pub fn check(context: &Context, args: &Args) -> Result<()> {
+    if let Some(file) = &args.undo {
+        if !file.exists() {
+            let known = journal::all(&context.repo);
+            let known = suggest(file.as_str(), known.iter().map(|path| path.as_str()));
+            return Err(Fault::usage(format!("there is no journal {file} ({known})")).into());
+        }
+        journal::read(file)?;
+    }
+    args.to.as_deref().map_or(Ok(()), |version| parse(version).map(drop))
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
@@ -69,12 +84,15 @@ pub fn refuse_a_part(context: &Context, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+fn parse(version: &str) -> Result<Version> {
+    Version::parse(version).map_err(|error| Fault::usage(format!("cannot release {version}: {error}")).into())
+}
+
 /// The plan as if this version's tag had been pushed.
 fn plan_for(context: &Context, version: &str) -> Result<Plan> {
-    let unknown = |error| Fault::usage(format!("cannot release {version}: {error}"));
     let mut config = context.config()?.clone();
     if let Some(file) = &mut config.version_file {
-        file.version = Version::parse(version).map_err(unknown)?;
+        file.version = parse(version)?;
     }
     let recorded = crate::event::Recorded { event: Event::Tag { name: version.to_owned() }, ..context.recorded()? };
     let mut facts = context.facts(&recorded)?;

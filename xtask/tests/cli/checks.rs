@@ -35,7 +35,7 @@ fn run(lab: &Lab, check: &str) -> Ran {
 
 #[test]
 fn a_name_that_is_none_says_which_there_are() {
-    run(&lab(""), "stuck").expect(2, &["no check of this plan is called stuck", "there are stack, unit"]);
+    run(&lab(""), "stuck").expect(2, &["no check is called stuck (did you mean `stack`?)"]);
     run(&lab(""), "static").expect(2, &["runs on this machine", "cargo xtask static-checks"]);
     let narrowed = [&CHECK[..], &["--check", "unit", "--only", "image=web"]].concat();
     lab("").run(&narrowed).expect(0, &[]);
@@ -110,6 +110,38 @@ fn in_an_image() {
     lab.write("docker/images.toml", IMAGES.replace("in = 'web'", "in = 'web'\nmay-fail = true"));
     let ran = run(&lab, "unit").expect(0, &[]);
     assert!(ran.stdout.contains("failed (may)"), "{}", ran.stdout);
+}
+
+#[test]
+fn one_that_changes_what_was_built_fails() {
+    // (what its line does, the files that it is blamed for)
+    let table: [(&str, &[&str]); 5] = [
+        ("echo LABEL a=1 >> Dockerfile", &["it changed Dockerfile: what was built and tested is not what is there now"]),
+        ("echo LABEL b=1 >> c.yml; rm Dockerfile", &["it changed Dockerfile, c.yml: what"]),
+        ("git checkout --quiet c.yml", &["it changed c.yml: what"]),
+        ("mkdir .pytest_cache; echo 1 > .pytest_cache/x; echo 2 > untracked", &[]),
+        ("exit 5", &["unit: second: exit code 5"]),
+    ];
+    for (line, blamed) in table {
+        let lab = lab(&format!("  \"exec\"*second) {line} ;;"));
+        lab.write("docker/images.toml", IMAGES.replace("in = 'web'", "in = 'web'\nmay-fail = true"));
+        let git = |args: &[&str]| {
+            let names = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+            let done = std::process::Command::new("git").current_dir(lab.repo()).args(names).args(args).output().unwrap();
+            assert!(done.status.success(), "{args:?}");
+        };
+        git(&["init", "--quiet"]);
+        git(&["add", "--all"]);
+        git(&["commit", "--quiet", "-m", "one"]);
+        lab.write("c.yml", "services: {web: {build: .}} # edited before\n");
+        lab.write("untracked", "1\n");
+        lab.program("rm", "exec /bin/rm \"$@\"");
+        lab.program("mkdir", "exec /bin/mkdir \"$@\"");
+        let ran = run(&lab, "unit");
+        let code = i32::from(blamed.iter().any(|word| word.contains("changed")));
+        let ran = ran.expect(code, blamed);
+        assert_eq!(ran.stderr.contains("it changed"), code == 1, "{}", ran.stderr);
+    }
 }
 
 #[test]

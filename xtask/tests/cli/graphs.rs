@@ -157,6 +157,7 @@ fn who_only_looks_is_logged_in_as_well() {
         "case \"$*\" in *imagetools*) echo \"$DOCKER_CONFIG\" >> ../configs; echo 'ERROR: not found' >&2; exit 1 ;; esac\n";
     let lab = Lab::with_docker(&format!("{keeps}{answers}{GOOD}"));
     lab.write("docker/images.toml", format!("{HEAD}[cache]\n[image.web]\n"));
+    lab.write("Dockerfile", "FROM python:3.11-slim\n");
     let mut login = lab.command(&["login", "--engine", "host"]);
     let ran = login.env("DOCKER_USERNAME", "me").env("DOCKER_PASSWORD", "tea-for-two").output().unwrap();
     crate::lab::Ran::from(ran).expect(0, &["logged in"]);

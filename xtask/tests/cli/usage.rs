@@ -32,10 +32,68 @@ fn wrong_flags() {
     for (args, words) in rows {
         lab.run(args).expect(2, words);
     }
-    // Also where an engine would have to be found first.
-    lab.run(&["ci-build", "--mode", "test", "--only", "image=nope", "--engine", "host"]).expect(2, &["no image `nope`"]);
-    lab.run(&["ci-build", "--mode", "test", "--event", "pr", "--engine", "host"]).expect(2, &["pr:12"]);
-    lab.run(&["ci-build", "--mode", "test", "--plan", "list.json", "--engine", "host"]).expect(2, &["list.json"]);
+}
+
+/// There is no docker: what gets as far as looking for one ends with exit code 3.
+#[test]
+fn wrong_arguments_before_an_engine_is_looked_for() {
+    let lab = Lab::new();
+    let images = "schema = 1\nversion-file = 'VERSION'\n[axes]\na = ['1', '2']\n[image.web]\nvariant = '{a}'\n\
+                  test = { run = 'true', deps.gpu = 'true' }\n[check.unit]\nin = 'web-1'\nrun = 'true'\n\
+                  [check.static]\nrun = 'true'\n";
+    lab.write("docker/images.toml", images);
+    lab.write("VERSION", "v1.0.0");
+    lab.write("list.json", "[]");
+    lab.write("target/slipway/journal-7.jsonl", "{}\n");
+    let plan = lab.run(&["plan", "--json", "--only", "a=1"]).expect(0, &[]).stdout;
+    lab.write("plan.json", plan);
+    let rows: [Row; 13] = [
+        (&["--only", "image=nope"], &["no image `nope` (known: web)"]),
+        (&["--only", "a=1,a=2"], &["--only selects nothing", "hint: there are web-1, web-2"]),
+        (&["--event", "pr"], &["pr:12"]),
+        (&["--event", "brunch:main"], &["did you mean branch:dev"]),
+        (&["--event", "tag:v2.0.0"], &["the tag is v2.0.0, but VERSION says v1.0.0"]),
+        (&["--event-file", "none.json"], &["cannot read the event file none.json"]),
+        (&["--event-file", "list.json"], &["cannot understand the event file list.json"]),
+        (&["--plan", "none.json"], &["cannot read the plan none.json"]),
+        (&["--plan", "list.json"], &["cannot understand the plan list.json"]),
+        (&["--plan", "plan.json", "--only", "a=2"], &["--only selects nothing of this plan", "there are web-1"]),
+        (&["--builders", "a,,b"], &["--builders"]),
+        (&["--builders", "a,b,a"], &["--builders names a twice"]),
+        (&["--registry", "https://ghcr.io"], &["is no host"]),
+    ];
+    let tasks: [&[&str]; 8] = [
+        &["ci-build", "--mode", "test"],
+        &["ci-build", "--mode", "push"],
+        &["docker-test"],
+        &["scan"],
+        &["ci"],
+        &["ci", "--rehearse"],
+        &["release"],
+        &["login"],
+    ];
+    for (args, words) in rows {
+        for task in tasks {
+            lab.run(&[task, args, &["--engine", "host"]].concat()).expect(2, words);
+        }
+    }
+    let own: [Row; 9] = [
+        (&["docker-test", "--check", "nit"], &["no check is called nit (did you mean `unit`?)"]),
+        (&["docker-test", "--check", "static"], &["runs on this machine", "cargo xtask static-checks"]),
+        (&["docker-test", "--deps", "gpus"], &["no test has a set of dependencies called gpus (did you mean `gpu`?)"]),
+        (&["release", "--undo", "nope"], &["there is no journal nope (known: ", "target/slipway/journal-7.jsonl)"]),
+        (&["release", "--undo", "target/slipway/journal-7.jsonl"], &["journal-7.jsonl:1: not a line of a journal"]),
+        (&["release", "--undo", "docker"], &["cannot read the journal docker"]),
+        (&["release", "--to", "latest"], &["cannot release latest: "]),
+        (&["explain", "wbe"], &["no build or image is called wbe (did you mean `web`?)"]),
+        (&["explain", "web-3", "--if", "Dockerfile"], &["no build or image is called web-3 (did you mean `web-"]),
+    ];
+    for (args, words) in own {
+        lab.run(&[args, &["--engine", "host"]].concat()).expect(2, words);
+    }
+    for args in [&["docker-test", "--check", "unit"][..], &["docker-test", "--deps", "gpu"], &["release", "--to", "v0.9.0"]] {
+        lab.run(&[args, &["--engine", "host"]].concat()).expect(3, &["no Docker answers"]);
+    }
 }
 
 #[test]
@@ -175,6 +233,39 @@ fn a_plan_of_another_commit_is_refused() {
     git(&["commit", "--quiet", "--allow-empty", "-m", "two"]);
     let build = lab.run(&["ci-build", "--mode", "test", "--engine", "host", "--plan", "../plan.json"]);
     build.expect(4, &["the plan is of ", "the checkout is at ", "hint: check that commit out, or plan again"]);
+}
+
+#[test]
+fn a_plan_of_other_settings_is_refused() {
+    let images = "schema = 1\n[image.web]\nplatforms = ['linux/amd64']\nargs = { A = '1', T = '{timestamp}' }\nlabels.l = 'x'\n\
+                  target = 'one'\ntest = { run = 'true' }\n";
+    let lab = Lab::with_docker(&format!("bake() {{ exit 1; }}\n{GOOD}"));
+    lab.write("docker/images.toml", images);
+    lab.write("Dockerfile", "FROM scratch AS one\nLABEL a=1\nFROM scratch AS two\nLABEL a=2\n");
+    let plan = lab.run(&["plan", "--json", "--event", "pr:1"]).expect(0, &[]).stdout;
+    let build = |plan: &str| {
+        std::fs::write(lab.repo().join("../plan.json"), plan).unwrap();
+        lab.run(&["ci-build", "--mode", "test", "--engine", "host", "--plan", "../plan.json"])
+    };
+    for (old, new, name) in [
+        ("A = '1'", "A = '2'", "arg:A"),
+        ("A = '1'", "A = '1', B = '1'", "arg:B"),
+        ("labels.l = 'x'", "labels.l = 'y'", "label:l"),
+        ("labels.l = 'x'", "", "label:l"),
+        ("'one'", "'two'", "target"),
+        ("linux/amd64", "linux/arm64", "platforms"),
+        ("run = 'true'", "run = 'false'", "tests"),
+    ] {
+        lab.write("docker/images.toml", images.replace(old, new));
+        build(&plan)
+            .expect(4, &[&format!("the plan is of other settings: {name} of web is not what it was then"), "hint: plan again"]);
+    }
+    lab.write("docker/images.toml", format!("{images}# the same\n"));
+    build(&plan).expect(1, &["1 of 1 builds failed"]);
+    // What the key does not say is not what is built.
+    let mut other: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    other["builds"][0]["args"][0][1] = "2".into();
+    build(&other.to_string()).expect(4, &["the plan is of other settings: args A of web"]);
 }
 
 #[test]

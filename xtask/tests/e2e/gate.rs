@@ -79,3 +79,33 @@ fn what_differs_from_what_was_tested_is_named_and_nothing_is_published() {
     planned(&["release"]).expect(0);
     assert_eq!(tiny.digest("tiny-b", "latest"), tiny.digest("tiny-b", "v0.1.0"));
 }
+
+#[test]
+fn a_platform_that_was_not_run_is_compared_too() {
+    let tiny = rebuilding();
+    tiny.edit("docker/images.toml", "variant =", "platforms = [\"linux/amd64\", \"linux/arm64\"]\nvariant =");
+    tiny.edit("docker/images.toml", "[image.tiny.test]\nrun = \"grep -q {n} /n\"\n", "");
+    // The second platform has no step, which would have to be emulated.
+    let text = |setting: &str| {
+        let arm = format!("FROM scratch AS arm64\nENV SETTING={setting}\nCOPY VERSION /\n");
+        format!(
+            "ARG TARGETARCH\nFROM debian:bookworm-slim AS amd64\nRUN echo 1 > /n\n{arm}FROM ${{TARGETARCH}}\nARG N\nENV N=$N\n"
+        )
+    };
+    tiny.write("docker/D.j2", &text("1"));
+    tiny.command(&["gen-dockerfiles"]).output().map(Ran::from).unwrap().expect(0);
+    tiny.version("v0.1.0");
+    let plan = tiny.run(&["plan", "--json"], "v0.1.0").expect(0).stdout;
+    tiny.write("target/plan.json", &plan);
+    let planned = |args: &[&str]| -> Ran { tiny.command(args).args(["--plan", "target/plan.json"]).output().unwrap().into() };
+    planned(&["ci-build", "--mode", "test"]).expect(0);
+    planned(&["docker-test"]).expect(0);
+    tiny.write("Dockerfile.b", &format!("{HEADER}{}", text("2")));
+    tiny.git(&["update-index", "--assume-unchanged", "Dockerfile.b"]);
+    let refused = planned(&["ci-build", "--mode", "push"]).expect(4);
+    assert!(refused.stderr.contains("tiny-b: linux/arm64: Env: tested \"SETTING=1\", now \"SETTING=2\""), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("linux/amd64: ") && !refused.stderr.contains("compared with nothing"), "{}", refused.stderr);
+    tiny.write("Dockerfile.b", &format!("{HEADER}{}", text("1")));
+    let pushed = planned(&["ci-build", "--mode", "push"]).expect(0);
+    assert!(!pushed.stderr.contains("compared with nothing"), "{}", pushed.stderr);
+}

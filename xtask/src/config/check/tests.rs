@@ -28,6 +28,16 @@ fn every_fault_says_what_was_found_and_how_to_fix_it() {
         ("[axes]\na = { flie = 'x' }", "f:2: unknown key `axes.a.flie` (did you mean `file`?)"),
         ("[axes]\na = {}", "f:2: `axes.a` is a table that is neither of its forms (write one of: file, dirs)"),
         ("[axes]\na = ['x', 1]", "f:2: `axes.a[1]` is a number, not text (write \"1\")"),
+        (
+            "[axes]\na = [3.9, 3.10]",
+            "f:2: `axes.a[0]` is a number, not text (write \"3.9\")\nf:2: `axes.a[1]` is a number, not text (write \"3.10\")",
+        ),
+        ("[axes]\na = [1.0]", "f:2: `axes.a[0]` is a number, not text (write \"1.0\")"),
+        (
+            "[image.a]\nargs.X = 3.10\nargs.Y = 1_0",
+            "f:2: `image.a.args.X` is a number, not text (write \"3.10\")\n\
+            f:3: `image.a.args.Y` is a number, not text (write \"1_0\")",
+        ),
         ("[on]\ntag = 'v*'", "f:2: `on.tag` is text, not true or false or a table"),
         ("[on.tag]\ncache = 'raed'", "f:2: `on.tag.cache` is \"raed\" (did you mean `read`?; one of: read-write, read, off)"),
         ("[on.tag]\ncache = 'x'", "f:2: `on.tag.cache` is \"x\" (one of: read-write, read, off)"),

@@ -271,6 +271,19 @@ fn keys_of_an_image() {
             "f:3: test of `a`: the test does nothing (write one of run, http, healthy = true)",
         ),
         ("[image.a.test]\nhttp = '80'", "f:2: test of `a`: `80` is not a port and path (write \":8000/health\")"),
+        ("[image.a]\ntest = [{ run = 'x' }, { run = 'y' }]\n[image.b]\ntest = { run = 'x' }", ""),
+        (
+            "[image.a]\ntest = [{ run = 'x', log = 'l.log' },\n{ run = 'y', log = 'l.log' }]",
+            "f:2: two tests of `a` write l.log (give each a log of its own, or leave it out)",
+        ),
+        (
+            "[axes]\np = ['1', '2']\n[image.a]\nvariant = '{p}'\ntest = { run = 'x', log = 'l.log' }",
+            "f:5: tests of `a-1` and `a-2` write l.log (put {variant} or {id} into log)",
+        ),
+        (
+            "[image.a]\ntest = { run = 'x', log = 'l.log' }\n[image.b]\ntest = { run = 'x', log = 'l.txt' }",
+            "f:4: tests of `a` and `b` write l.xml (let log end in .log)",
+        ),
         ("[image.a]\ntarget = ''", "f:2: target is empty (remove it for the last stage)"),
     ]);
 }
@@ -278,6 +291,10 @@ fn keys_of_an_image() {
 #[test]
 fn checks_and_the_other_tables() {
     table(&[
+        (
+            "[image.a]\n[check.lint-py]\nrun = 'x'\n[check.Lint_py]\nrun = 'y'",
+            "f:2: checks `Lint_py` and `lint-py` have one log: they differ in signs or capitals only (rename one)",
+        ),
         ("[image.a]\n[check.c]", "f:2: check `c` runs nothing (write run = \"…\")"),
         (
             "[image.app]\n[check.c]\nin = 'ap'\nrun = 'x'",

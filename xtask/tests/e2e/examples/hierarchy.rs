@@ -146,4 +146,18 @@ fn hierarchy_is_published_and_tested_for_both_platforms() {
     }
     let machine = format!("docker run --rm --platform linux/arm64 {} uname -m", tiny.local("bot-base", "latest"));
     assert_eq!(tiny.engine(&machine).expect(0).stdout, "aarch64\n");
+
+    // As if it had been tested where nothing else than linux/amd64 runs: the image stays, what is missing is tested.
+    let latest = tiny.name("bot", "latest");
+    let (repository, _) = latest.rsplit_once(':').unwrap();
+    let tags = tiny.crane(&["ls", repository]).unwrap();
+    let marks: Vec<&str> = tags.lines().filter(|tag| tag.starts_with("tested-") && tag.ends_with("-linux-arm64")).collect();
+    assert!(!marks.is_empty(), "{tags}");
+    let other = tiny.crane(&["digest", "--platform", "linux/amd64", &latest]).unwrap();
+    marks.iter().for_each(|mark| drop(tiny.crane(&["tag", &format!("{repository}@{other}"), mark]).unwrap()));
+    let before = tiny.crane(&["digest", &latest]);
+    let again = ci(&tiny, "manual").expect(0);
+    assert!(again.stdout.contains("/test-prod.linux-arm64.log") && !again.stdout.contains("/test-prod.log"), "{}", again.stdout);
+    assert_eq!(tiny.crane(&["digest", &latest]), before, "nothing was built");
+    assert!(marks.iter().any(|mark| tiny.crane(&["digest", &format!("{repository}:{mark}")]) == before));
 }
