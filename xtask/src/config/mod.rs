@@ -5,6 +5,7 @@
 
 mod axes;
 mod build;
+mod builders;
 mod check;
 mod checks;
 pub mod condition;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::version::Version;
 use condition::Condition;
+pub use faults::suggest;
 pub use load::load;
 #[cfg(test)]
 pub use load::load_text;

@@ -5,6 +5,7 @@ mod builder;
 mod checks;
 mod engine;
 mod graphs;
+mod kubernetes;
 mod lab;
 mod scan;
 mod usage;
