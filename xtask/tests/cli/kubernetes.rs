@@ -27,7 +27,8 @@ case "$*" in
   version*) echo 28.0.0 ;;
   info*) echo '{{"ServerVersion": "28.0.0", "DockerRootDir": "/", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}}' ;;
   "buildx version") echo "github.com/docker/buildx v0.29.1" ;;
-  "buildx imagetools inspect"*) echo {DIGEST} ;;
+  "buildx imagetools inspect"*moby/buildkit*) echo {DIGEST} ;;
+  "buildx imagetools inspect"*) echo "ERROR: not found" >&2; exit 1 ;;
   "buildx create"*) ;;
 {boots}
   *) echo "ERROR: nothing of the kind" >&2; exit 1 ;;
