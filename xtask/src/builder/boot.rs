@@ -13,7 +13,7 @@ use crate::exec::Runner;
 use crate::report;
 
 /// How long a cluster may take to answer; buildx itself would wait for one that never does.
-const ANSWER: Duration = Duration::from_secs(20);
+pub const ANSWER: Duration = Duration::from_secs(20);
 
 /// Starts those of its nodes that do not run.
 ///

@@ -193,7 +193,7 @@ pub fn ensure(place: &Place<'_>, kubes: &[Kube], info: &serde_json::Value) -> Re
             write(place, &folder(place)?, &file_name(&node.node.name), &picked.text)?;
         }
     }
-    let name = format!("{}-kube", place.name());
+    let name = format!("{}{}", place.name(), docker::IN_CLUSTERS);
     let cluster = Cluster { name: name.clone(), nodes: nodes.iter().map(|node| node.pods.clone()).collect() };
     let found = place.found(&name)?;
     // Of a node that runs buildx lists its pods, each by the name of the node.

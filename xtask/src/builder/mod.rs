@@ -121,7 +121,7 @@ fn remove(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
 
 /// The same for one whose cluster may be out of reach: buildx forgets it then too, and what it started stays there.
 fn remove_lost(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
-    let cmd = docker::remove_builder(builder);
+    let cmd = docker::remove_builder(builder).timeout(boot::ANSWER);
     let exit = if exists { place.runner.output(&cmd)? } else { return Ok(()) };
     if exit.ok() {
         return Ok(());

@@ -11,6 +11,8 @@ use crate::cmd::{Cmd, Effect};
 pub const BUILDKIT: (&str, &str) = ("moby/buildkit", "v0.25.2");
 /// What the names of our builders begin with.
 pub const PREFIX: &str = "slipway-";
+/// What the names of those in Kubernetes end with.
+pub const IN_CLUSTERS: &str = "-kube";
 /// The `docker-container` driver puts this before the name of a node.
 const CONTAINER: &str = "buildx_buildkit_";
 
