@@ -95,7 +95,10 @@ fn a_kubeconfig_that_does_not_do() {
         .expect(3, &[&of("fram"), ".kube/config has no context `fram` (did you mean `farm`?)", "hint: `kubectl config"]);
     let home = arm("kubernetes = \"\"");
     home.run(&TEST).expect(3, &[&of("the current context"), "has no context `home`"]);
-    home.run(&["doctor", "--engine", "host"]);
+    let doctor = home.run(&["doctor", "--engine", "host"]).stdout;
+    assert!(doctor.contains(&of("the current context")) && doctor.contains("`kubectl config get-contexts`"), "{doctor}");
+    let farm = arm("kubernetes = \"farm\"").run(&["doctor", "--engine", "host"]).stdout;
+    assert!(farm.contains("linux/arm64 in the cluster of farm: https://farm.example:6443 by farm"), "{farm}");
     std::fs::remove_file(home.repo().join("../.kube/config")).unwrap();
     home.run(&TEST).expect(3, &["there is no kubeconfig at ", "/.kube/config", "hint: export KUBECONFIG="]);
     // In a pod there need not be one.
