@@ -15,11 +15,11 @@ use crate::report;
 /// How long a cluster may take to answer; buildx itself would wait for one that never does.
 pub const ANSWER: Duration = Duration::from_secs(20);
 
-/// Starts those of its nodes that do not run.
+/// Starts those of its nodes that do not run; true if that was only printed.
 ///
 /// # Errors
 /// Not ready, naming the nodes that did not start and those that run.
-pub fn run(runner: &Runner, cluster: &Cluster, pending: &[Pods]) -> Result<()> {
+pub fn run(runner: &Runner, cluster: &Cluster, pending: &[Pods]) -> Result<bool> {
     let patience = pending.iter().map(|pods| pods.patience).max().unwrap_or_default();
     let limit = ANSWER + patience + ANSWER;
     let titles: Vec<&str> = pending.iter().map(|pods| pods.title.as_str()).collect();
@@ -43,7 +43,7 @@ pub fn run(runner: &Runner, cluster: &Cluster, pending: &[Pods]) -> Result<()> {
     let boot = docker::boot_builder(Effect::Change, &cluster.name).timeout(limit + ANSWER);
     let exit = runner.stream_until(&boot, keep, late)?;
     if exit.ok() {
-        return Ok(());
+        return Ok(exit.skipped);
     }
     let said = said.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let states = read(&said, pending);

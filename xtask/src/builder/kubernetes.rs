@@ -230,7 +230,7 @@ pub fn ensure(place: &Place<'_>, kubes: &[Kube], info: &serde_json::Value) -> Re
             }
         }
     }
-    boot::run(place.runner, &cluster, &pending)?;
+    is_printed |= boot::run(place.runner, &cluster, &pending)?;
     if !is_printed {
         cluster.check(place.runner, "cannot use")?;
     }

@@ -116,7 +116,13 @@ fn a_kubeconfig_that_does_not_do() {
 
 #[test]
 fn pods_that_are_not_ready_are_named_with_those_that_are() {
-    let boots = r##"  "buildx inspect --bootstrap"*)
+    let boots = r##"  "buildx inspect slipway-"*-kube)
+    a=$(sed -n 's/.*--node \([^ ]*s390x[^ ]*\).*/\1/p' ../said | tail -1)
+    b=$(sed -n 's/.*--node \([^ ]*arm64[^ ]*\).*/\1/p' ../said | tail -1)
+    if [ -z "$a" ]; then echo 'ERROR: no builder found' >&2; exit 1; fi
+    printf 'Name: b\nDriver: kubernetes\n\nNodes:\n'
+    printf 'Name: %s\nStatus: stopped\n\nName: %s\nStatus: running\n\nName: %s\nStatus: running\n' "$b" "$a" "$a" ;;
+  "buildx inspect --bootstrap"*)
     a=$(sed -n 's/.*--node \([^ ]*s390x[^ ]*\).*/\1/p' ../said | tail -1)
     b=$(sed -n 's/.*--node \([^ ]*arm64[^ ]*\).*/\1/p' ../said | tail -1)
     echo "#1 [$a internal] booting buildkit" >&2
@@ -140,6 +146,8 @@ fn pods_that_are_not_ready_are_named_with_those_that_are() {
             "hint: `kubectl --context farm --namespace x describe pods -l app=slipway-",
         ],
     );
+    // What is there and does not run is only printed too.
+    lab.run(&[&TEST[..], &["--dry-run"]].concat()).expect(0, &["docker buildx inspect --bootstrap slipway-"]);
     assert!(!ran.stderr.contains("hunter2") && !said(&lab).contains("hunter2"), "{}", ran.stderr);
     // One context, for its owner alone, with paths that hold from anywhere.
     let found = Command::new("find").arg(lab.secrets()).args(["-name", "*arm64*.kubeconfig", "-perm", "600"]).output().unwrap();
