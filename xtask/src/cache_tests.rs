@@ -1,3 +1,5 @@
+//! What counts as this project's among builders, images and caches.
+
 use serde_json::json;
 
 use super::*;

@@ -61,7 +61,7 @@ impl Shared<'_> {
     /// The name of the builder that a group was dealt to.
     pub fn builder_of(&self, group: &Group) -> Option<&str> {
         let mine = self.dealt.iter().position(|dealt| group.iter().any(|id| dealt.contains(id)));
-        self.builder.share.get(mine.unwrap_or(0)).map(String::as_str).or(self.builder.name.as_deref())
+        self.builder.names().get(mine.unwrap_or(0)).copied()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Several builders for one run: its units dealt out by how long they took last time. Pure.
+//! Several builders for one run: its units dealt out by how long they took last time, or by their platforms. Pure.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,15 @@ pub fn deal(plan: &Plan, ids: &Group, seconds: &BTreeMap<String, f64>, builders:
         }
     }
     dealt.into_iter().map(|(_, group)| group).collect()
+}
+
+/// The builds whose platforms one builder has, and those of the other. The parts of a build are apart by then, and linked to
+/// parts of their own platforms.
+pub fn apart(plan: &Plan, ids: &Group, has: impl Fn(&str) -> bool) -> Vec<Group> {
+    let of =
+        |id: &&String| plan.builds.iter().any(|build| build.id == **id && build.platforms.iter().any(|platform| has(platform)));
+    let (first, second): (Vec<&String>, Vec<&String>) = ids.iter().partition(of);
+    [first, second].map(|ids| ids.into_iter().cloned().collect()).into()
 }
 
 #[cfg(test)]
@@ -65,6 +74,15 @@ mod tests {
         let plan = plan((0..1024).map(|n| crate::plan::Build { key: format!("{n:064}"), ..build(&format!("b{n}")) }).collect());
         let dealt = deal(&plan, &plan.ids(), &BTreeMap::new(), 3);
         assert_eq!(dealt.iter().map(Group::len).collect::<Vec<_>>(), [342, 341, 341]);
+    }
+
+    #[test]
+    fn each_builder_gets_the_parts_of_its_platforms() {
+        let mut plan = plan(["a@linux-amd64", "a@linux-arm64", "b"].map(build).into());
+        plan.builds[1].platforms = vec!["linux/arm64".into()];
+        let groups = apart(&plan, &plan.ids(), |platform| platform == "linux/arm64");
+        let ids: Vec<Vec<&str>> = groups.iter().map(|group| group.iter().map(String::as_str).collect()).collect();
+        assert_eq!(ids, [vec!["a@linux-arm64"], vec!["a@linux-amd64", "b"]]);
     }
 
     #[test]

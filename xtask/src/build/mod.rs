@@ -57,7 +57,10 @@ pub struct Job<'a> {
 pub fn run(job: &Job<'_>) -> Result<Vec<Outcome>> {
     let todo: Group =
         job.plan.builds.iter().filter(|build| build.action == Action::Build).map(|build| build.id.clone()).collect();
-    let dealt = deal::deal(job.plan, &todo, &job.seconds, job.builder.share.len());
+    let dealt = match &job.builder.cluster {
+        Some(cluster) => deal::apart(job.plan, &todo, |platform| cluster.builds(platform)),
+        None => deal::deal(job.plan, &todo, &job.seconds, job.builder.share.len()),
+    };
     let shared = Shared {
         runner: job.runner,
         repo: job.repo,

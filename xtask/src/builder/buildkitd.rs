@@ -54,6 +54,16 @@ pub fn needs_host_network(registries: &Registries, more: &[String]) -> bool {
     registries.keys().chain(mirrors).chain(more).any(|host| is_loopback(host))
 }
 
+/// What of it is true elsewhere too: not what is on loopback of this machine.
+pub fn elsewhere(mut registries: Registries) -> Registries {
+    registries.retain(|host, _| !is_loopback(host));
+    for registry in registries.values_mut() {
+        registry.mirrors.retain(|mirror| !is_loopback(mirror));
+    }
+    registries.retain(|_, registry| *registry != Registry::default());
+    registries
+}
+
 pub fn text(registries: &Registries) -> String {
     let mut text = "# Made by Slipway from what the engine says of its registries.\n".to_owned();
     let quoted = |value: &str| Value::from(value).to_string();
@@ -81,7 +91,8 @@ fn host_of(address: &str) -> String {
     address.split('/').next().unwrap_or(address).to_owned()
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a registry can be reached from this machine's own network only.
+pub fn is_loopback(host: &str) -> bool {
     let host = host.split('/').next().unwrap_or(host);
     let name = if host.starts_with('[') { host.split(']').next() } else { host.split(':').next() }.unwrap_or(host);
     name == "localhost" || name.starts_with("127.") || name == "[::1"
@@ -119,6 +130,9 @@ ca = ["/etc/docker/certs.d/r.example/ca.crt"]
 key = "/k"
 cert = "/c"
 "#;
+        let there = elsewhere(found.clone());
+        assert_eq!(there["docker.io"].mirrors, ["mirror.example/hub"]);
+        assert_eq!(there.len(), found.len() - 1, "127.0.0.1 is another machine there");
         assert_eq!(text(&found), golden);
         toml::from_str::<toml::Table>(golden).unwrap();
     }

@@ -36,7 +36,7 @@ pub fn ensure(place: &Place<'_>, info: &Value) -> Result<String> {
     }
     if !same {
         remove(place, &builder, found.is_some())?;
-        node.options.insert(0, format!("image={}", image(place)?));
+        node.options.insert(0, format!("image={}", image(place, BUILDKIT.1)?));
         let config = place.repo.join(build::FOLDER).join("buildkitd.toml");
         write(place, &place.repo.join(build::FOLDER), "buildkitd.toml", &definition.text)?;
         report::note(&format!("making the builder {builder} ({DRIVER}, BuildKit {})", BUILDKIT.1));
@@ -58,8 +58,8 @@ pub fn ensure(place: &Place<'_>, info: &Value) -> Result<String> {
 }
 
 /// The image of the builder, by the digest that its tag has now. The engine fetches it: it knows mirrors and proxies.
-fn image(place: &Place<'_>) -> Result<String> {
-    let (name, version) = BUILDKIT;
+pub fn image(place: &Place<'_>, version: &str) -> Result<String> {
+    let name = BUILDKIT.0;
     let reference = format!("docker.io/{name}:{version}");
     if place.private {
         sandbox::buildkit(place.runner)?;
@@ -95,16 +95,8 @@ struct Definition {
 
 impl Definition {
     fn of(place: &Place<'_>, info: &Value) -> Definition {
-        let mut registries = buildkitd::registries(info);
-        let mut more = vec![info["ID"].as_str().unwrap_or_default().to_owned()];
-        for (host, file) in certificates(Utf8Path::new(CERTIFICATES)) {
-            let registry = registries.entry(host).or_default();
-            more.push(std::fs::read_to_string(&file).unwrap_or_default());
-            match file.extension() {
-                Some("cert") => registry.keypairs.push((file.with_extension("key"), file)),
-                _ => registry.ca.push(file),
-            }
-        }
+        let (registries, mut more) = registries(info);
+        more.push(info["ID"].as_str().unwrap_or_default().to_owned());
         // Whoever starts it, it ends with its engine.
         let mut options = vec!["restart-policy=no".to_owned()];
         options.extend(place.private.then(|| format!("cgroup-parent={}", sandbox::CGROUP)));
@@ -121,6 +113,21 @@ impl Definition {
         let name = format!("{}-{}", place.name(), short(&made_of));
         Node { name, options, ..Node::default() }
     }
+}
+
+/// What the engine knows of registries, with the text of its certificates: they are copied when a builder is made.
+pub fn registries(info: &Value) -> (buildkitd::Registries, Vec<String>) {
+    let mut registries = buildkitd::registries(info);
+    let mut texts = Vec::new();
+    for (host, file) in certificates(Utf8Path::new(CERTIFICATES)) {
+        let registry = registries.entry(host).or_default();
+        texts.push(std::fs::read_to_string(&file).unwrap_or_default());
+        match file.extension() {
+            Some("cert") => registry.keypairs.push((file.with_extension("key"), file)),
+            _ => registry.ca.push(file),
+        }
+    }
+    (registries, texts)
 }
 
 /// The proxies of the engine, but for those with a password: options are no place for one.

@@ -1,9 +1,12 @@
-//! Which builder a run uses: the engine's own, a container that we make, remote nodes, or one of buildx's.
+//! Which builder a run uses: the engine's own, a container that we make, remote nodes, pods, or one of buildx's.
 
+mod boot;
 mod buildkitd;
 mod certificate;
 mod container;
 pub mod join;
+mod kubeconfig;
+pub mod kubernetes;
 mod remote;
 pub mod spread;
 
@@ -13,14 +16,15 @@ use anyhow::Result;
 use camino::Utf8Path;
 
 use crate::build::{health, store};
-use crate::cmd::Effect;
+use crate::cmd::{Cmd, Effect};
 use crate::config::{Config, Env};
 use crate::docker::{self, Found};
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::facts;
 use crate::generated::Mode;
 use crate::plan::{Action, Plan};
+use crate::{facts, report};
+use kubernetes::{Cluster, Kube};
 use remote::Remote;
 use spread::Spread;
 
@@ -61,8 +65,10 @@ pub struct Builder {
     pub spread: Spread,
     /// What a command must say for the same builder, where that is not the default.
     pub flag: &'static str,
-    /// The nodes of `[builders]` among its own.
+    /// The daemons of `[builders]` among its own nodes.
     remotes: Vec<Remote>,
+    /// Pods of `[builders]`, which are a builder beside `name`; that has the other platforms.
+    pub cluster: Option<Cluster>,
 }
 
 /// What a builder is made for.
@@ -103,21 +109,47 @@ fn write(place: &Place<'_>, folder: &Utf8Path, name: &str, text: &str) -> Result
     }
 }
 
+/// Deletes a file of ours, which may be gone.
+fn delete(place: &Place<'_>, file: &Utf8Path) -> Result<()> {
+    place.runner.read(&Cmd::cleanup("rm", format!("remove {file}")).args(["-f", file.as_str()])).map(drop)
+}
+
 /// Forgets a builder of ours, with its container.
 fn remove(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
     if exists { place.runner.read(&docker::remove_builder(builder)).map(drop) } else { Ok(()) }
 }
 
-/// The nodes of `[builders]` that a run uses.
-fn remotes(choice: &Choice, config: &Config, platforms: &[String]) -> Vec<Remote> {
-    if *choice == Choice::Auto { remote::nodes(&config.builders, platforms) } else { Vec::new() }
+/// The same for one whose cluster may be out of reach: buildx forgets it then too, and what it started stays there.
+fn remove_lost(place: &Place<'_>, builder: &str, exists: bool) -> Result<()> {
+    let cmd = docker::remove_builder(builder).timeout(boot::ANSWER);
+    let exit = if exists { place.runner.output(&cmd)? } else { return Ok(()) };
+    if exit.ok() {
+        return Ok(());
+    }
+    if place.found(builder)?.is_some() {
+        return place.runner.check(&cmd, &exit);
+    }
+    let said = exit.stderr.lines().next().unwrap_or_default();
+    report::note(&format!("warning: the pods of the last {builder} may still be in their cluster: {said}"));
+    Ok(())
+}
+
+/// The nodes of `[builders]` that a run uses: daemons, and pods.
+fn nodes(choice: &Choice, config: &Config, platforms: &[String]) -> (Vec<Remote>, Vec<Kube>) {
+    let builders = match choice {
+        Choice::Auto => &config.builders,
+        _ => return Default::default(),
+    };
+    (remote::nodes(builders, platforms), kubernetes::nodes(builders, platforms))
 }
 
 /// Which platforms of a plan are built apart, as far as flags and configuration say.
 pub fn spread(choice: &Choice, config: &Config, plan: &Plan) -> Spread {
-    let remotes = remotes(choice, config, &platforms(plan));
-    let ours = matches!(choice, Choice::Container | Choice::Shared(_)) || !remotes.is_empty();
-    Spread { nodes: remotes.into_iter().map(|remote| remote.platforms).collect(), loads: ours.then(facts::host_platform) }
+    let (remotes, kubes) = nodes(choice, config, &platforms(plan));
+    let of = kubes.into_iter().map(|kube| kube.platforms).chain(remotes.into_iter().map(|remote| remote.platforms));
+    let nodes: Vec<Vec<String>> = of.collect();
+    let ours = matches!(choice, Choice::Container | Choice::Shared(_)) || !nodes.is_empty();
+    Spread { nodes, loads: ours.then(facts::host_platform) }
 }
 
 /// The builder of a plan, made where it is one of ours and not there.
@@ -134,23 +166,44 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
         all_exist(place, names)?;
         return Ok(Builder { share: names.clone(), spread, ..Builder::default() });
     }
-    let remotes = remotes(choice, place.config, &platforms);
-    if platforms.is_empty() || (remotes.is_empty() && *choice == Choice::Auto && suits(place)?) {
+    let (remotes, kubes) = nodes(choice, place.config, &platforms);
+    if platforms.is_empty() || (spread.nodes.is_empty() && *choice == Choice::Auto && suits(place)?) {
         return Ok(Builder::default());
     }
+    reachable(&kubes, plan)?;
     let here: Vec<String> =
-        platforms.into_iter().filter(|platform| !remotes.iter().any(|remote| remote.platforms.contains(platform))).collect();
+        platforms.into_iter().filter(|platform| !spread.nodes.iter().any(|node| node.contains(platform))).collect();
     let own = if here.is_empty() { None } else { Some(container::ensure(place, &health::engine(place.runner)?)?) };
     spread.loads = Some(facts::host_platform());
-    if remotes.is_empty() {
-        return Ok(Builder { name: Some(place.name()), spread, flag: " --builder container", remotes, ..Builder::default() });
+    let flag = if spread.nodes.is_empty() { " --builder container" } else { "" };
+    let name = own.is_some().then(|| place.name());
+    let mut builder = Builder { name, spread, flag, remotes, ..Builder::default() };
+    if !builder.remotes.is_empty() {
+        let (name, is_printed) = remote::ensure(place, &builder.remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
+        builder.name = Some(name);
+        if !is_printed {
+            builder.check(place.runner, "cannot reach", "")?;
+        }
     }
-    let (name, is_printed) = remote::ensure(place, &remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
-    let builder = Builder { name: Some(name), spread, flag: "", remotes, ..Builder::default() };
-    if !is_printed {
-        builder.check(place.runner, "cannot reach", "")?;
+    if !kubes.is_empty() {
+        builder.cluster = Some(kubernetes::ensure(place, &kubes, &health::engine(place.runner)?)?);
     }
     Ok(builder)
+}
+
+/// Pods have a loopback of their own: they can't push to a registry on ours.
+fn reachable(kubes: &[Kube], plan: &Plan) -> Result<()> {
+    let pushed = plan.builds.iter().filter(|build| build.action == Action::Build && build.pushes_candidate());
+    for build in pushed {
+        let host = build.test.candidate.as_deref().and_then(|name| name.split('/').next()).unwrap_or_default();
+        let kube = kubes.iter().find(|kube| kube.platforms.iter().any(|platform| build.platforms.contains(platform)));
+        if let Some(kube) = kube.filter(|_| buildkitd::is_loopback(host)) {
+            let said =
+                format!("cannot use the builder of {}: {host} is this machine's own, and no pod can push to it", kube.title());
+            return Err(Fault::not_ready(said).hint("`--builder container` builds everything on this machine").into());
+        }
+    }
+    Ok(())
 }
 
 /// All of them are named that are not there, with what is.
@@ -229,6 +282,12 @@ fn suits(place: &Place<'_>) -> Result<bool> {
 }
 
 impl Builder {
+    /// What buildx calls them; with several each builds a part. None: the one that it takes by itself.
+    pub fn names(&self) -> Vec<&str> {
+        let cluster = self.cluster.iter().map(|cluster| cluster.name.as_str());
+        self.share.iter().map(String::as_str).chain(cluster).chain(self.name.as_deref()).collect()
+    }
+
     /// Whether all of its nodes run; asked before a run of remote nodes, and when a bake ends without a reason.
     ///
     /// # Errors
@@ -237,6 +296,9 @@ impl Builder {
     pub fn check(&self, runner: &Runner, cannot: &str, said: &str) -> Result<()> {
         if !self.share.is_empty() {
             return self.check_all(runner, cannot, said);
+        }
+        if let Some(cluster) = &self.cluster {
+            cluster.check(runner, cannot)?;
         }
         let Some(name) = &self.name else { return Ok(()) };
         let ask = docker::inspect_builder(Some(name));

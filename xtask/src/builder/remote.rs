@@ -34,7 +34,7 @@ pub struct Remote {
 pub fn nodes(builders: &BTreeMap<String, types::Builder>, platforms: &[String]) -> Vec<Remote> {
     let mut nodes: Vec<Remote> = Vec::new();
     for (platform, builder) in builders.iter().filter(|(platform, _)| platforms.contains(platform)) {
-        let types::Builder { address, ca, cert, key } = builder.clone();
+        let types::Builder { address: Some(address), ca, cert, key, .. } = builder.clone() else { continue };
         let new = Remote { platforms: vec![platform.clone()], address, ca, cert, key };
         let same = |old: &&mut Remote| {
             Remote { platforms: Vec::new(), ..(*old).clone() } == Remote { platforms: Vec::new(), ..new.clone() }
@@ -75,7 +75,13 @@ impl Remote {
             options.push(format!("{option}={}", self.file(place, key, text, &file)?));
         }
         let name = format!("{}-{}-{}", place.name(), suffix(&self.platforms), short(&[&self.address, &options.join("\n")]));
-        Ok(docker::Node { name, platforms: self.platforms.clone(), options, endpoint: Some(self.address.clone()) })
+        Ok(docker::Node {
+            name,
+            platforms: self.platforms.clone(),
+            options,
+            endpoint: Some(self.address.clone()),
+            kubeconfig: None,
+        })
     }
 
     /// The path of a file of `[builders]`: in the repository, or what a variable says, which may be the text itself.
@@ -176,7 +182,7 @@ mod tests {
     use super::*;
 
     fn builder(address: &str) -> types::Builder {
-        types::Builder { address: address.into(), ca: None, cert: None, key: None }
+        types::Builder { address: Some(address.into()), ..types::Builder::default() }
     }
 
     #[test]

@@ -248,6 +248,11 @@ fn wanted(shown: &str, kinds: &[&str], value: &Value) -> String {
     let fix = match value {
         Value::String(_) if kinds == ["a list"] => format!(" (write {last} = [{value}])"),
         Value::Number(_) | Value::Bool(_) if kinds == ["text"] => format!(" (write \"{value}\")"),
+        // `options = { requests.cpu = "2" }`
+        Value::Object(table) if kinds == ["text"] && table.values().any(Value::is_string) => {
+            let key = table.keys().next().map(String::as_str).unwrap_or_default();
+            format!(" (write \"{last}.{key}\", a name with a dot is quoted)")
+        }
         Value::String(text) if kinds == ["true or false"] && ["true", "false"].contains(&text.as_str()) => {
             format!(" (write {text})")
         }

@@ -1,4 +1,4 @@
-//! `[check.*]`, `[builders]`, `[scan]`, `[retention]`: the tables that no build owns.
+//! `[check.*]`, `[scan]`, `[retention]`: the tables that no build owns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::faults::{Faults, suggest};
 use super::paths::Root;
 use super::tree::Document;
 use super::types::File;
-use super::{Build, image_test, keys, places};
+use super::{Build, builders, image_test, places};
 use crate::container::compose;
 
 /// Reports what is wrong with them. `images`: also those that have no builds because they are wrong.
@@ -42,31 +42,8 @@ pub fn check(file: &File, builds: &[Build], images: &BTreeSet<String>, root: &Ro
             fault("timeout", format!("check `{name}`: {said}"));
         }
     }
+    builders::check(file, root, document, faults);
     let mut at = |path: &[&str], said: String| faults.at(document.line(path), said);
-    for (platform, builder) in &file.builders {
-        for said in keys::platforms(Some(std::slice::from_ref(platform))) {
-            at(&["builders", platform], said);
-        }
-        if builder
-            .address
-            .split_once("://")
-            .is_none_or(|(scheme, rest)| scheme.is_empty() || rest.is_empty() || scheme.starts_with("http"))
-        {
-            at(
-                &["builders", platform, "address"],
-                format!("`{}` is not an address (write such as \"tcp://host:1234\")", builder.address),
-            );
-        }
-        if builder.cert.is_some() != builder.key.is_some() {
-            at(&["builders", platform], format!("builder `{platform}` has one of cert and key without the other"));
-        }
-        for (key, path) in [("ca", &builder.ca), ("cert", &builder.cert), ("key", &builder.key)] {
-            let written = path.as_ref().filter(|path| !is_variable(path));
-            if let Some(said) = written.and_then(|path| root.inside(path).err()) {
-                at(&["builders", platform, key], said);
-            }
-        }
-    }
     if let Some(said) = file.scan.as_ref().and_then(|scan| root.inside(scan.ignore.as_ref()?).err()) {
         at(&["scan", "ignore"], said);
     }
@@ -75,12 +52,6 @@ pub fn check(file: &File, builds: &[Build], images: &BTreeSet<String>, root: &Ro
     {
         at(&["retention", "grace"], format!("`{}` is not a time (write such as \"24h\" or \"7days\")", retention.grace));
     }
-}
-
-/// `${NAME}` alone: a path, or the text of the file, that is known when the builder is used.
-fn is_variable(text: &str) -> bool {
-    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    name.is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 /// `in` names an image with one build, or a build.

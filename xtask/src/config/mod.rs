@@ -5,6 +5,7 @@
 
 mod axes;
 mod build;
+mod builders;
 mod check;
 mod checks;
 pub mod condition;

@@ -1,6 +1,7 @@
 //! Whole files: what they load to, and what is said of wrong ones.
 
 mod agreement;
+mod builders;
 mod examples;
 mod faults;
 mod layers;

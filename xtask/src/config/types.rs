@@ -69,7 +69,7 @@ pub struct File {
     pub release: Release,
     /// Which versions are kept. Not supported yet: a plan that would need it warns.
     pub retention: Option<Retention>,
-    /// Remote BuildKit nodes by platform.
+    /// BuildKit elsewhere, by platform.
     pub builders: BTreeMap<String, Builder>,
     /// Not used yet.
     pub github: Github,
@@ -322,17 +322,25 @@ impl Default for Retention {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// Who builds a platform: a BuildKit daemon with an `address`, or one that is started in the cluster of `kubernetes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Builder {
-    /// Of the BuildKit that builds this platform: "tcp://host:1234".
-    pub address: String,
+    /// Of a BuildKit daemon: "tcp://host:1234".
+    pub address: Option<String>,
     /// Who signed its certificate: a file, or "${NAME}", an environment variable with its path or its text.
     pub ca: Option<String>,
     /// Our certificate, likewise.
     pub cert: Option<String>,
     /// Our key, likewise.
     pub key: Option<String>,
+    /// A context of the kubeconfig; "": its current one.
+    pub kubernetes: Option<String>,
+    /// A file, or "${NAME}", an environment variable with its path or its text. Default: as for kubectl, $KUBECONFIG, else
+    /// ~/.kube/config.
+    pub kubeconfig: Option<String>,
+    /// Of buildx's driver `kubernetes`, such as namespace, replicas, nodeselector, "requests.cpu".
+    pub options: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

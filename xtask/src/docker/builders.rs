@@ -11,6 +11,8 @@ use crate::cmd::{Cmd, Effect};
 pub const BUILDKIT: (&str, &str) = ("moby/buildkit", "v0.25.2");
 /// What the names of our builders begin with.
 pub const PREFIX: &str = "slipway-";
+/// What the names of those in Kubernetes end with.
+pub const IN_CLUSTERS: &str = "-kube";
 /// The `docker-container` driver puts this before the name of a node.
 const CONTAINER: &str = "buildx_buildkit_";
 
@@ -27,11 +29,17 @@ pub struct Node {
     pub options: Vec<String>,
     /// `tcp://…`; none: the engine that the client talks to.
     pub endpoint: Option<String>,
+    /// For the driver `kubernetes`, which takes no endpoint but keeps the path of the file, and uses its current context; "": what
+    /// a pod has.
+    pub kubeconfig: Option<String>,
 }
 
 /// Makes a builder with its first node, or appends a node to it.
 pub fn create_builder(builder: &str, driver: &str, node: &Node, config: Option<&Utf8Path>, append: bool) -> Cmd {
     let mut cmd = Cmd::change("docker", format!("make the builder {builder}")).args(["buildx", "create"]);
+    if let Some(file) = &node.kubeconfig {
+        cmd = cmd.env("KUBECONFIG", file);
+    }
     if append {
         cmd = cmd.arg("--append");
     }
@@ -178,9 +186,13 @@ mod tests {
             platforms: vec!["linux/arm64".into()],
             options: vec!["cacert=/c/a,b.pem".into(), "cert=/c.pem".into()],
             endpoint: Some("tcp://arm:1".into()),
+            kubeconfig: None,
         };
         let own = Node { name: "n".into(), options: vec!["network=host".into()], ..Node::default() };
+        let options = vec!["nodeselector=a=b,c=d".into(), "replicas=2".into()];
+        let pods = Node { name: "p".into(), options, kubeconfig: Some("/k".into()), ..Node::default() };
         let lines = [
+            create_builder("b", "kubernetes", &pods, Some("/b.toml".into()), true).to_string(),
             create_builder("b", "remote", &node, None, true).to_string(),
             create_builder("b", "docker-container", &own, Some("/b.toml".into()), false).to_string(),
             inspect_builder(Some("b")).to_string(),
@@ -190,6 +202,7 @@ mod tests {
             imagetools_join(&["r/a@sha256:1".into(), "r/a@sha256:2".into()], "r/a:t").to_string(),
         ];
         let golden = [
+            "KUBECONFIG=/k docker buildx create --append --name b --node p --driver kubernetes --driver-opt '\"nodeselector=a=b,c=d\"' --driver-opt 'replicas=2' --buildkitd-config /b.toml",
             "docker buildx create --append --name b --node slipway-a-1 --driver remote --platform linux/arm64 --driver-opt '\"cacert=/c/a,b.pem\"' --driver-opt 'cert=/c.pem' tcp://arm:1",
             "docker buildx create --name b --node n --driver docker-container --driver-opt 'network=host' --buildkitd-config /b.toml",
             "docker buildx inspect b",

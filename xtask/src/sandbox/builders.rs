@@ -1,5 +1,7 @@
 //! Builders that runs have made on the private engine: they end with it, their containers and caches too.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::paths::{Paths, remove_file};
@@ -8,25 +10,43 @@ use crate::docker;
 use crate::exec::Runner;
 use crate::report;
 
+/// How long a cluster may take to delete what we have there.
+const PODS: Duration = Duration::from_secs(20);
+
 /// Removes our builders, those of all checkouts, and no other.
 ///
 /// # Errors
 /// A file that can't be removed. A container that can't be is told and left: the engine ends next, and does not start it.
 pub fn remove(runner: &Runner, paths: &Paths) -> Result<()> {
-    if dockerd::answers(paths) {
-        let mut client = runner.clone();
-        for (name, value) in client_env(paths, true) {
-            client.set_env(&name, &value);
-        }
-        if let Err(error) = remove_containers(&client) {
-            report::note(&format!("warning: {error:#}"));
-        }
+    let mut client = runner.clone();
+    for (name, value) in client_env(paths, true) {
+        client.set_env(&name, &value);
+    }
+    if dockerd::answers(paths)
+        && let Err(error) = remove_containers(&client)
+    {
+        report::note(&format!("warning: {error:#}"));
     }
     // What buildx knows of them: a file each.
     let instances = paths.docker_config().join("buildx/instances");
     let files = instances.read_dir_utf8().into_iter().flatten().flatten();
-    let ours = files.filter(|file| file.file_name().starts_with(docker::PREFIX));
-    ours.map(|file| file.path().to_owned()).try_for_each(|file| remove_file(&file))
+    for file in files.filter(|file| file.file_name().starts_with(docker::PREFIX)) {
+        if file.file_name().ends_with(docker::IN_CLUSTERS) {
+            remove_pods(&client, file.file_name());
+        }
+        remove_file(file.path())?;
+    }
+    Ok(())
+}
+
+/// What a builder has in clusters does not end with the engine. One that is out of reach keeps it.
+fn remove_pods(client: &Runner, builder: &str) {
+    let said = match client.output(&docker::remove_builder(builder).timeout(PODS)) {
+        Ok(exit) if exit.ok() => return,
+        Ok(exit) => exit.stderr.lines().next().unwrap_or("no answer").to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    report::note(&format!("warning: the pods of {builder} may still be in their cluster: {said}"));
 }
 
 fn remove_containers(client: &Runner) -> Result<()> {

@@ -109,11 +109,13 @@ fn prune(context: &Context) -> Result<()> {
         context.runner.check(&prune, &context.runner.output(&prune)?)?;
         report::note(&format!("builder {name}: {} were in its cache", bytes(usage.bytes)));
     }
-    let (mut removed, mut used) = (0, Vec::new());
+    let (mut removed, mut printed, mut used) = (0, 0, Vec::new());
     for image in images(context)?.older {
         let remove = docker::remove_images(&image.names);
         let exit = context.runner.output(&remove)?;
-        if exit.ok() || exit.skipped {
+        if exit.skipped {
+            printed += 1;
+        } else if exit.ok() {
             removed += 1;
         } else {
             // A container that runs it holds it.
@@ -122,8 +124,10 @@ fn prune(context: &Context) -> Result<()> {
             );
         }
     }
-    let verb = if context.runner.is_dry_run() { "would remove" } else { "removed" };
-    report::result(&format!("{verb} {removed} images of earlier builds"));
+    report::result(&match printed {
+        0 => format!("removed {removed} images of earlier builds"),
+        printed => format!("would remove {printed} images of earlier builds"),
+    });
     for name in used {
         report::note(&format!("kept {name}"));
     }

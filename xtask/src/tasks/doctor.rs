@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::builder::kubernetes::{self, Kube};
 use crate::cmd::Cmd;
 use crate::config::Config;
 use crate::context::Context;
@@ -182,15 +183,30 @@ fn builders(context: &Context) -> Vec<Row> {
         let runs = builder.nodes.iter().all(|(_, status, _)| status == "running");
         rows.push(match (runs, builder.driver.as_str()) {
             (false, "remote") => Row::optional("builder", found, "start its nodes; see [builders] in images.toml"),
-            // A container is started by the run that needs it.
+            // A container, and pods, are started by the run that needs them.
             _ => Row::ok("builder", found),
         });
     }
-    let known = |address: &String| ours.iter().flat_map(|ours| &ours.nodes).any(|(endpoint, ..)| endpoint == address);
-    let nodes = context.config().ok().into_iter().flat_map(|config| &config.builders);
-    let unused = nodes.filter(|(_, builder)| !known(&builder.address));
-    rows.extend(unused.map(|(platform, builder)| Row::ok("builder", format!("{platform} at {}: not used yet", builder.address))));
+    let known = |address: &str| ours.iter().flat_map(|ours| &ours.nodes).any(|(endpoint, ..)| endpoint == address);
+    let Ok(config) = context.config() else { return rows };
+    let nodes = config.builders.iter().filter_map(|(platform, builder)| Some((platform, builder.address.as_deref()?)));
+    let unused = nodes.filter(|(_, address)| !known(address));
+    rows.extend(unused.map(|(platform, address)| Row::ok("builder", format!("{platform} at {address}: not used yet"))));
+    let platforms: Vec<String> = config.builders.keys().cloned().collect();
+    rows.extend(kubernetes::nodes(&config.builders, &platforms).iter().map(|kube| pods(context, kube)));
     rows
+}
+
+/// Whether a context is there; the cluster itself is asked by the run that needs it.
+fn pods(context: &Context, kube: &Kube) -> Row {
+    match kube.access(&context.env, &context.repo) {
+        Ok(Some(picked)) => Row::ok("builder", format!("{}: {} by {}", kube.title(), picked.server, picked.context)),
+        Ok(None) => Row::ok("builder", format!("{}: the one that we run in", kube.title())),
+        Err(error) => {
+            let hint = error.downcast_ref::<Fault>().and_then(|fault| fault.hint.clone()).unwrap_or_default();
+            Row::optional("builder", format!("{error:#}"), hint)
+        }
+    }
 }
 
 fn emulation(context: &Context, config: &Config) -> Row {

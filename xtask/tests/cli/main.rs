@@ -6,6 +6,7 @@ mod cache;
 mod checks;
 mod engine;
 mod graphs;
+mod kubernetes;
 mod lab;
 mod scan;
 mod usage;

@@ -170,7 +170,7 @@ impl<'a> Made<'a> {
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
-        for name in [format!("{}-remote", self.name), self.name.clone()] {
+        for name in [format!("{}-kube", self.name), format!("{}-remote", self.name), self.name.clone()] {
             self.tiny.engine(&format!("docker buildx rm --force {name}"));
         }
     }

@@ -10,6 +10,7 @@ mod farm;
 mod faults;
 mod gate;
 mod keys;
+mod kubernetes;
 mod matrix;
 mod proxy;
 mod publish;

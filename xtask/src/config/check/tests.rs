@@ -55,7 +55,10 @@ fn every_fault_says_what_was_found_and_how_to_fix_it() {
             "f:2: `image.a.secrets.pip` has the wrong form (write \"${NAME}\", an environment variable)",
         ),
         ("[retention]\nkeep = 0", "f:2: `retention.keep` is 0 (at least 1)"),
-        ("[builders]\n'linux/arm64' = {}", "f:2: `builders.\"linux/arm64\"` has no `address` (add address = …)"),
+        (
+            "[builders]\n'linux/arm64' = { kubernetes = '', options = { requests.cpu = '2' } }",
+            "f:2: `builders.\"linux/arm64\".options.requests` is a table, not text (write \"requests.cpu\", a name with a dot is quoted)",
+        ),
         ("[on.branch.v1.2]\ntags = []", "f:1: `v1.2` is not quoted (write on.branch.\"v1.2\")"),
         ("[image.a]\non.branch.v1.2 = false", "f:2: `v1.2` is not quoted (write on.branch.\"v1.2\")"),
         ("[on.branch.main]\ntgas = []", "f:2: unknown key `on.branch.main.tgas` (did you mean `tags`?)"),

@@ -322,15 +322,6 @@ fn checks_and_the_other_tables() {
             "[image.a]\n[check.c]\nrun = 'x'\ntimeout = '5'",
             "f:4: check `c`: `5` is not a time (write such as \"90s\", \"10m\" or \"1h 30m\")",
         ),
-        (
-            "[image.a]\n[builders]\narm64.address = 'tcp://x:1'",
-            "f:3: platform `arm64` is not known (did you mean `linux/arm64`?)",
-        ),
-        ("[image.a]\n[builders]\n'linux/arm64'.address = 'x'", "f:3: `x` is not an address (write such as \"tcp://host:1234\")"),
-        (
-            "[image.a]\n[builders]\n'linux/arm64' = { address = 'tcp://x:1', cert = 'c' }",
-            "f:3: builder `linux/arm64` has one of cert and key without the other",
-        ),
         ("[image.a]\n[retention]\ngrace = 'x'", "f:3: `x` is not a time (write such as \"24h\" or \"7days\")"),
         ("[image.a]\n[scan]\nignore = '/x'", "f:3: `/x` is outside the repository (write a path relative to it)"),
         (
