@@ -12,6 +12,7 @@ use crate::config::TestKind;
 pub fn check(plan: &Plan) -> Result<(), String> {
     // Whoever walks a plan goes from parents to children: in a circle it would never end.
     let mut before = BTreeSet::new();
+    let mut loaded = BTreeSet::new();
     for build in &plan.builds {
         let fault = |what: &str, text: &str| Err(format!("{what} of {} is \"{}\"", build.id.escape_debug(), text.escape_debug()));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -40,6 +41,10 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         }
         if !before.insert(build.id.as_str()) {
             return fault("the id, which another build has,", &build.id);
+        }
+        // Tests would run on the image of whichever was built last.
+        if let Some(name) = build.test.load.iter().find(|name| !loaded.insert(name.as_str())) {
+            return fault("a local name, which another build has,", name);
         }
     }
     for check in &plan.checks {
@@ -90,6 +95,14 @@ mod tests {
         let mut scanned = plan(Vec::new());
         scanned.scan = Some(crate::plan::Scan { ignore: Some("../x".into()), ..crate::plan::Scan::default() });
         assert_eq!(check(&scanned).unwrap_err(), "the path of the scan's ignore file is \"../x\"");
+    }
+
+    #[test]
+    fn a_local_name_is_of_one_image() {
+        let mut builds = vec![build("a"), build("b")];
+        builds[1].test.load.push("acme/a:local".into());
+        let error = check(&plan(builds)).unwrap_err();
+        assert_eq!(error, "a local name, which another build has, of b is \"acme/a:local\"");
     }
 
     #[test]
