@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Component, Utf8Path};
 
 use super::Plan;
-use crate::config::TestKind;
+use crate::config::{Secret, TestKind};
 
 /// # Errors
 /// Names the first field that a plan made by this program cannot have.
@@ -27,7 +27,11 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         }
         let logs = build.tests.iter().map(|test| test.log.as_str());
         let mounts = build.tests.iter().flat_map(|test| &test.mounts).map(|(path, _)| path.as_str());
-        for path in [build.dockerfile.as_str(), &build.context].into_iter().chain(logs).chain(mounts) {
+        let secrets = build.secrets.iter().filter_map(|(_, secret)| match secret {
+            Secret::File(source) => Some(source.file.as_str()),
+            Secret::Env(_) => None,
+        });
+        for path in [build.dockerfile.as_str(), &build.context].into_iter().chain(logs).chain(mounts).chain(secrets) {
             if !is_inside(path) {
                 return fault("a path", path);
             }
@@ -87,6 +91,10 @@ mod tests {
         };
         assert_eq!(with(|build| build.dockerfile = "../x".into()), "a path of a is \"../x\"");
         assert_eq!(with(|build| build.context = "/etc".into()), "a path of a is \"/etc\"");
+        let secret = |build: &mut crate::plan::Build| {
+            build.secrets = vec![("s".into(), serde_json::from_str(r#"{"file": "../x"}"#).unwrap())];
+        };
+        assert_eq!(with(secret), "a path of a is \"../x\"");
         assert_eq!(with(|build| build.id = "../x".into()), "the id of ../x is \"../x\"");
         assert_eq!(with(|build| build.key = "x".into()), "the key of a is \"x\"");
         let other = with(|build| build.inputs = vec![("target".into(), "x".into())]);
