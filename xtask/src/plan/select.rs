@@ -7,7 +7,7 @@ use camino::Utf8Path;
 
 use super::planner::Input;
 use crate::config::condition::{Condition, Subject, selects};
-use crate::config::{Build, EventKey, Policy};
+use crate::config::{Build, Config, EventKey, Policy};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::facts::{Changed, content, dockerfile};
@@ -143,8 +143,7 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
         Changed::Unknown(why) => return Ok(format!("what changed is not known ({why}), so everything is built")),
         Changed::Files(files) => files,
     };
-    let everything = |file: &Utf8Path| glob::matches_any(&EVERYTHING, file.as_str()) || file == input.config.file;
-    if let Some(file) = files.iter().find(|file| everything(file)) {
+    if let Some(file) = files.iter().find(|file| selects_all(input.config, file)) {
         return Ok(format!("{file} changed, which selects every build"));
     }
     let matches: Box<dyn Fn(&Utf8Path) -> bool> = match (&policy.paths, &policy.paths_ignore) {
@@ -161,6 +160,11 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
         }
         None => super::published::behind(input, build, policy).ok_or_else(|| "nothing that it is made of changed".into()),
     }
+}
+
+/// Whether a change of the file selects every build.
+pub fn selects_all(config: &Config, file: &Utf8Path) -> bool {
+    glob::matches_any(&EVERYTHING, file.as_str()) || file == config.file
 }
 
 /// Whether a test of the build mounts a file.
