@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use camino::Utf8Path;
+
 use super::faults::Faults;
 use super::tree::Document;
 use super::{Build, EventKey, names, placeholder};
 
-/// Reports invalid repositories, tags and cache refs, and ids, tags, cache refs and generated files of two builds.
+/// Reports invalid repositories, tags and cache refs, and ids, tags, cache refs, logs and generated files of two builds.
 ///
 /// Builds of `doubtful` images have placeholders that could not be filled: they are not compared.
 pub fn check(builds: &[Build], doubtful: &BTreeSet<&str>, document: &Document, faults: &mut Faults) {
     let mut ids = HashMap::new();
     let mut files = HashMap::new();
     let mut caches = HashMap::new();
+    let mut logs = HashMap::new();
     let mut good = HashSet::new();
     let mut repositories: HashMap<&str, Vec<&Build>> = HashMap::new();
     let certain = || builds.iter().filter(|build| !doubtful.contains(build.image.as_str()));
@@ -47,6 +50,14 @@ pub fn check(builds: &[Build], doubtful: &BTreeSet<&str>, document: &Document, f
             let said =
                 format!("`{}` and `{}` share the cache ref {cache} (put {{variant}} or {{id}} into it)", other.id, build.id);
             faults.once(document.line(&["cache", "registry"]), "cache", said);
+        }
+        // Tests of one build take turns and may share a log, those of two run at once.
+        let own: BTreeSet<&Utf8Path> = build.tests.iter().map(|test| test.log.as_path()).collect();
+        for log in own {
+            if let Some(other) = logs.insert(log, build) {
+                let said = format!("tests of `{}` and `{}` share the log {log} (put {{id}} into log)", other.id, build.id);
+                faults.once(log_line(document, build), "log", said);
+            }
         }
         repositories.entry(&build.repository).or_default().push(build);
     }
@@ -169,6 +180,12 @@ fn is_reference(text: &str) -> bool {
 fn key_line(document: &Document, build: &Build, key: &str) -> usize {
     let own = ["image", &build.image, key];
     document.exact_line(&own).or_else(|| document.exact_line(&["defaults", key])).unwrap_or_else(|| document.line(&own))
+}
+
+fn log_line(document: &Document, build: &Build) -> usize {
+    let own: [&[&str]; 2] = [&["image", &build.image, "test", "log"], &["defaults", "test", "log"]];
+    let written = own.iter().find_map(|path| document.exact_line(path));
+    written.unwrap_or_else(|| key_line(document, build, "test"))
 }
 
 fn tags_line(document: &Document, build: &Build, event: &EventKey) -> usize {

@@ -209,6 +209,11 @@ fn names_that_two_builds_share() {
             "f:6: `a-1` and `a-2` share the cache ref c:x (put {variant} or {id} into it)",
         ),
         (
+            "[axes]\np = ['1', '2']\n[image.a]\nvariant = '{p}'\n[image.a.test]\nrun = 'x'\nlog = './all.log'",
+            "f:7: tests of `a-1` and `a-2` share the log all.log (put {id} into log)",
+        ),
+        ("[image.a]\ntest = [{ run = 'x', log = 'l' }, { run = 'y', log = 'l' }]", ""),
+        (
             "[image.a]\n[cache]\nregistry = '{repository}:latest'",
             "f:3: the cache ref a:latest is also a tag of `a`, and each would overwrite the other (choose another)",
         ),

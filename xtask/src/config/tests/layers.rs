@@ -24,7 +24,7 @@ fn the_order_of_tables_in_the_file_does_not_matter() {
 #[test]
 fn when_is_laid_over_the_image_over_the_defaults() {
     let text = "[axes]\np = ['3.8', '3.10']\n[defaults]\nplatforms = ['linux/arm64']\nargs = { A = '1', B = '1' }\n\
-                test = { run = 'x', log = 'l' }\nwhen.'p<3.9'.args.A = '3'\n\
+                test = { run = 'x', log = 'l-{id}' }\nwhen.'p<3.9'.args.A = '3'\n\
                 [image.i]\nvariant = 'py{p}'\nargs = { A = '2' }\ntest = { http = ':80/' }\nwhen.'p<3.9'.platforms = ['linux/386']\n\
                 [image.j]\n";
     let config = config(text).unwrap();
@@ -32,7 +32,7 @@ fn when_is_laid_over_the_image_over_the_defaults() {
     assert_eq!((args("i-py3.8"), args("i-py3.10"), args("j")), ("31".into(), "21".into(), "11".into()));
     assert_eq!(build(&config, "i-py3.8").platforms, ["linux/386"]);
     assert_eq!(build(&config, "i-py3.10").platforms, ["linux/arm64"]);
-    assert_eq!(build(&config, "i-py3.8").tests[0].log, "l");
+    assert_eq!(build(&config, "i-py3.8").tests[0].log, "l-i-py3.8");
 }
 
 #[test]
