@@ -190,7 +190,7 @@ pub fn receipts(
             cached: steps.cached,
             ..Receipt::new(plan, build)
         };
-        receipt.write(repo, build)
+        receipt.write(repo, plan, build)
     })?;
     Ok(())
 }
@@ -212,7 +212,7 @@ pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], checks:
         if receipt.digest.is_some() {
             receipt.tests.retain(|test| tests.is_empty() && !test.name.starts_with(IN_RECEIPTS));
             receipt.tests.extend(tests.into_iter().chain(checks.iter().cloned()));
-            receipt.write(repo, build)?;
+            receipt.write(repo, plan, build)?;
         }
     }
     Ok(())

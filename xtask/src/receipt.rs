@@ -95,15 +95,25 @@ impl Receipt {
     }
 
     /// Writes the receipt, and its digest alone as `digest-{variant}.txt`.
-    pub fn write(&self, repo: &Utf8Path, build: &Build) -> Result<()> {
+    pub fn write(&self, repo: &Utf8Path, plan: &Plan, build: &Build) -> Result<()> {
         let folder = folder(repo);
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {folder}"))?;
         let text = serde_json::to_string_pretty(self)?;
         generated::write(&folder.join(format!("{}.json", self.id)), &format!("{text}\n"))?;
         let Some(digest) = &self.digest else { return Ok(()) };
-        let variant = if build.variant.is_empty() { &build.id } else { &build.variant };
-        generated::write(&folder.join(format!("digest-{variant}.txt")), &format!("{digest}\n"))
+        generated::write(&folder.join(format!("digest-{}.txt", short_name(plan, build))), &format!("{digest}\n"))
     }
+}
+
+/// The variant of a build; its id where it has none, or where the id of another build is or ends with the same.
+///
+/// Builds that this plan skips count too: their receipts may come from another job and lie beside these.
+fn short_name<'a>(plan: &Plan, build: &'a Build) -> &'a str {
+    let variant = build.variant.as_str();
+    let ends = |id: &str| id.strip_suffix(variant).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'));
+    let ids = plan.builds.iter().map(|build| &build.id).chain(plan.skipped.iter().map(|skipped| &skipped.id));
+    let is_shared = variant.is_empty() || ids.into_iter().any(|id| *id != build.id && ends(id));
+    if is_shared { &build.id } else { variant }
 }
 
 /// Where receipts lie.
@@ -155,7 +165,7 @@ mod tests {
         one.variant = "cpu-py3.11".into();
         let plan = plan(vec![one.clone()]);
         let receipt = Receipt { digest: Some(d(1)), ..Receipt::new(&plan, &one) };
-        receipt.write(repo, &one).unwrap();
+        receipt.write(repo, &plan, &one).unwrap();
         assert_eq!(read(repo, &plan).unwrap()["python-cpu-py3.11"], receipt);
         let old = serde_json::to_value(&receipt).unwrap();
         assert!(old.get("scans").is_none() && serde_json::from_value::<Receipt>(old).is_ok(), "one without a scan");
@@ -164,5 +174,24 @@ mod tests {
         let mut other = plan.clone();
         other.builds[0].key = "1".repeat(64);
         assert!(read(repo, &other).unwrap().is_empty());
+    }
+
+    #[test]
+    fn digests_of_two_builds_are_two_files() {
+        let one = |image: &str, variant: &str| Build {
+            variant: variant.into(),
+            ..build(&if variant.is_empty() { image.to_owned() } else { format!("{image}-{variant}") })
+        };
+        let builds = ["py3.11", "py3.12"].map(|variant| one("app", variant));
+        let mut plan = plan(vec![builds[0].clone(), builds[1].clone(), one("web", "py3.12"), one("lone", "")]);
+        let names = |plan: &Plan| plan.builds.iter().map(|build| short_name(plan, build).to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&plan), ["py3.11", "app-py3.12", "web-py3.12", "lone"]);
+        // A job of a workflow has its part of the plan, and the same names.
+        let skipped = |id: &str| crate::plan::Skipped { id: id.into(), reasons: Vec::new() };
+        plan.builds.retain(|build| build.image == "app-py3.12");
+        plan.skipped = ["app-py3.11", "web-py3.12", "lone"].map(skipped).to_vec();
+        assert_eq!(names(&plan), ["app-py3.12"]);
+        plan.skipped = vec![skipped("py3.12")];
+        assert_eq!(names(&plan), ["app-py3.12"], "an image of that name");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Bake cancels all siblings of a target that fails. So the first round bakes everything together, which shares
 //! the most; what was exported by then is kept, and each unit that remains is a bake of its own in the next
-//! round. Every round ends at least one build, so there is a last one.
+//! round. Of every bake of one unit at least one build ends or gets its only second attempt, so there is a last round.
 
 mod attempt;
 pub mod caches;
@@ -136,11 +136,9 @@ impl Run<'_> {
                 }
             }
         }
-        if attempt.end == End::Failed {
-            self.judge(attempt);
-        }
+        let goes_on = attempt.end == End::Failed && self.judge(attempt);
         let alone = units::units(self.plan, group).len() == 1;
-        if self.todo.len() == before && alone && !attempt.builds.iter().any(|seen| self.retried.contains_key(&seen.build.id)) {
+        if self.todo.len() == before && alone && !goes_on {
             // Nobody is named and there is nothing left to take apart: all of them share the reason.
             let reason = last_words(&attempt.state);
             for seen in attempt.builds.iter().filter(|seen| self.todo.contains(&seen.build.id)).collect::<Vec<_>>() {
@@ -150,8 +148,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Finds the build that made a bake fail; it fails, or gets its second attempt.
-    fn judge(&mut self, attempt: &Attempt<'_>) {
+    /// Finds the build that made a bake fail; it fails, or gets its second attempt. Returns whether one gets it now.
+    fn judge(&mut self, attempt: &Attempt<'_>) -> bool {
         let verdict = attempt.state.verdict();
         let named = verdict.and_then(|(at, why)| Some((attempt.culprit(at)?, why)));
         let transient = known_transient(&attempt.state);
@@ -166,9 +164,12 @@ impl Run<'_> {
                 self.display.note(&format!("{}: once more after a known error of the engine: {error}", seen.build.id));
                 self.retried.insert(seen.build.id.clone(), error.to_owned());
             }
-        } else if let Some((seen, why)) = named {
+            return true;
+        }
+        if let Some((seen, why)) = named {
             self.fail(seen, attempt, why);
         }
+        false
     }
 
     /// A build fails, and everything built on it is not built.

@@ -130,6 +130,15 @@ fn a_known_error_of_the_engine_is_tried_once_more_and_shown() {
 }
 
 #[test]
+fn a_second_attempt_that_ends_without_a_word_is_the_last() {
+    let fake = Fake::new(plan(vec![build("a")]), &[TRANSIENT.into(), "exit 137".into(), DONE.into()]);
+    let outcomes = fake.run(false).unwrap();
+    assert_eq!(endings(&outcomes), [("a", Ending::Failed)]);
+    assert_eq!(outcomes[0].failure.as_ref().map(|failure| failure.error.as_str()), Some("bake ended without a word"));
+    assert_eq!(fake.asked().len(), 2);
+}
+
+#[test]
 fn without_a_reason_each_unit_is_asked_alone_and_then_fails() {
     let mystery = "echo 'something odd'; exit 1";
     let fake = Fake::new(plan(vec![build("a"), build("b")]), &[mystery.into(), mystery.into(), DONE.into()]);

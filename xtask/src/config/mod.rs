@@ -21,7 +21,7 @@ mod layer;
 mod load;
 mod matrix;
 mod names;
-mod paths;
+pub mod paths;
 pub mod placeholder;
 mod places;
 mod policy;

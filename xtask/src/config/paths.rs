@@ -68,16 +68,21 @@ fn clean(path: &str) -> Result<Utf8PathBuf, String> {
     if path == "~" || path.starts_with("~/") {
         return Err(outside());
     }
+    normal(Utf8Path::new(path)).ok_or_else(outside)
+}
+
+/// The path without `.` and `..`; `None`: it is absolute or leaves the repository.
+pub fn normal(path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut clean = Utf8PathBuf::new();
-    for component in Utf8Path::new(path).components() {
+    for component in path.components() {
         match component {
             Utf8Component::Normal(name) => clean.push(name),
             Utf8Component::CurDir => {}
             Utf8Component::ParentDir if clean.pop() => {}
-            _ => return Err(outside()),
+            _ => return None,
         }
     }
-    Ok(if clean.as_str().is_empty() { ".".into() } else { clean })
+    Some(if clean.as_str().is_empty() { ".".into() } else { clean })
 }
 
 #[cfg(test)]

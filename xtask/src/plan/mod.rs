@@ -223,6 +223,13 @@ impl Check {
 pub mod testing {
     use super::*;
 
+    /// The configuration of this text, where no file is needed.
+    pub fn config(text: &str) -> crate::config::Config {
+        let text = format!("schema = 1\nregistry = 'ghcr.io'\nnamespace = 'acme'\n{text}");
+        let (root, file, env) = (camino::Utf8Path::new("/"), camino::Utf8Path::new("f"), crate::config::Env::new());
+        crate::config::load_text(root, file, &text, &env).unwrap()
+    }
+
     pub fn build(id: &str) -> Build {
         Build {
             id: id.into(),

@@ -190,7 +190,7 @@ fn build(
         Gate::Promote => How::Promote,
         Gate::Rebuild => How::Rebuild,
     };
-    let load = tags.load(&repository, input.event);
+    let load = tags.load(input, build, &repository);
     let (once, moving) = if publishes { (tags.once, tags.moving) } else { (Vec::new(), Vec::new()) };
     Ok(Build {
         id: build.id.clone(),

@@ -13,7 +13,8 @@ use crate::facts::content::Content;
 use crate::facts::{Changed, Dockerfile, Facts, digest};
 
 const AXES: &str = "[axes]\na = ['x', 'y']\nb = ['1', '2', '3']\n";
-const EVENTS: [&str; 8] = ["local", "pr:12", "pr:12:fork", "branch:main", "tag:v1.2.3", "schedule", "manual", "manual:rebuild"];
+const EVENTS: [&str; 9] =
+    ["local", "pr:12", "pr:12:fork", "merge-queue", "branch:main", "tag:v1.2.3", "schedule", "manual", "manual:rebuild"];
 const VARIANTS: [&str; 4] = ["", "{a}", "{b}", "{a}-{b}"];
 const TAGS: [&str; 4] = ["latest", "{sha7}", "{branch}", "{image}-{sha}"];
 
@@ -26,13 +27,16 @@ struct Made {
     tags: BTreeSet<usize>,
     is_published: bool,
     paths: bool,
+    /// Its builds share a repository.
+    shares: bool,
 }
 
 fn made() -> impl Strategy<Value = Made> {
     let tags = prop::collection::btree_set(0..TAGS.len(), 0..3);
     let parent = prop::option::of(any::<prop::sample::Index>());
-    (0..VARIANTS.len(), parent, tags, any::<bool>(), any::<bool>())
-        .prop_map(|(variant, parent, tags, is_published, paths)| Made { variant, parent, tags, is_published, paths })
+    (0..VARIANTS.len(), parent, tags, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(variant, parent, tags, is_published, paths, shares)| Made { variant, parent, tags, is_published, paths, shares },
+    )
 }
 
 /// The table of each image, and image → its parent.
@@ -50,7 +54,13 @@ fn tables(images: &[Made]) -> (Vec<String>, BTreeMap<String, String>) {
             text += &format!("parent = 'i{parent}'\n");
             parents.insert(format!("i{at}"), format!("i{parent}"));
         }
-        let tags: Vec<String> = made.tags.iter().map(|tag| format!("'{}'", TAGS[*tag])).collect();
+        let shares = made.shares && made.variant > 0;
+        if shares {
+            text += &format!("repository = '{{namespace}}/i{at}'\non.tag.tags = ['{{semver}}-{{variant}}']\n");
+            text += "on.schedule.tags = []\non.manual.tags = []\n";
+        }
+        let of_its_own = if shares { "-{variant}" } else { "" };
+        let tags: Vec<String> = made.tags.iter().map(|tag| format!("'{}{of_its_own}'", TAGS[*tag])).collect();
         text += &format!("on.branch.main.tags = [{}]\n", tags.join(", "));
         if made.paths {
             text += &format!("on.branch.main.paths = ['src/i{at}/**']\n");

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 
 use super::planner::Input;
 use crate::config::condition::{Condition, Subject, selects};
-use crate::config::{Build, EventKey, Policy};
+use crate::config::{Build, Config, EventKey, Policy};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::facts::{Changed, content, dockerfile};
@@ -60,7 +60,7 @@ pub fn select<'a>(input: &Input<'a>, only: &[Condition]) -> Result<Selection<'a>
 
 fn verdict<'a>(input: &Input<'a>, build: &'a Build) -> Result<(&'a Policy, Vec<String>), String> {
     let policy = policy_of(input.event, build).map_err(|reason| nobodys(input, &reason).unwrap_or(reason))?;
-    if !policy.only.is_empty() && !selects(&policy.only, &subject(input, build)) {
+    if !is_for(input, policy, build) {
         return Err(format!("`only` of {} leaves it out", name_of(&policy.event)));
     }
     match input.event {
@@ -70,6 +70,11 @@ fn verdict<'a>(input: &Input<'a>, build: &'a Build) -> Result<(&'a Policy, Vec<S
         Event::Schedule { .. } => Ok((policy, vec!["a scheduled run takes everything".into()])),
         Event::Manual { .. } => Ok((policy, vec!["a manual run takes everything".into()])),
     }
+}
+
+/// Whether `only` of an event lets a build through.
+fn is_for(input: &Input<'_>, policy: &Policy, build: &Build) -> bool {
+    policy.only.is_empty() || selects(&policy.only, &subject(input, build))
 }
 
 /// An event that the file does not name at all is no fault of an image.
@@ -138,8 +143,7 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
         Changed::Unknown(why) => return Ok(format!("what changed is not known ({why}), so everything is built")),
         Changed::Files(files) => files,
     };
-    let everything = |file: &Utf8Path| glob::matches_any(&EVERYTHING, file.as_str()) || file == input.config.file;
-    if let Some(file) = files.iter().find(|file| everything(file)) {
+    if let Some(file) = files.iter().find(|file| selects_all(input.config, file)) {
         return Ok(format!("{file} changed, which selects every build"));
     }
     let matches: Box<dyn Fn(&Utf8Path) -> bool> = match (&policy.paths, &policy.paths_ignore) {
@@ -156,6 +160,11 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
         }
         None => super::published::behind(input, build, policy).ok_or_else(|| "nothing that it is made of changed".into()),
     }
+}
+
+/// Whether a change of the file selects every build.
+pub fn selects_all(config: &Config, file: &Utf8Path) -> bool {
+    glob::matches_any(&EVERYTHING, file.as_str()) || file == config.file
 }
 
 /// Whether a test of the build mounts a file.
@@ -175,13 +184,15 @@ pub fn made_of(input: &Input<'_>, build: &Build, file: &Utf8Path) -> bool {
         || dockerfile::takes(&build.context, input.facts.dockerfile(build), input.facts.content(build), file)
 }
 
-/// A child is in whenever its parent is built and the event has a policy for the child.
+/// A child is in whenever its parent is built and the event is for the child.
 fn follow_parents<'a>(input: &Input<'a>, taken: &mut BTreeMap<&'a str, Taken<'a>>, skipped: &mut BTreeMap<&'a str, String>) {
     loop {
         let mut followers = Vec::new();
         for build in input.config.builds.iter().filter(|build| skipped.contains_key(build.id.as_str())) {
             let parent = super::parents::points(input, build).find(|parent| taken.contains_key(parent.id.as_str()));
-            if let (Some(parent), Ok(policy)) = (parent, policy_of(input.event, build)) {
+            if let (Some(parent), Ok(policy)) = (parent, policy_of(input.event, build))
+                && is_for(input, policy, build)
+            {
                 followers.push(Taken { build, policy, reasons: vec![format!("its parent {} is built", parent.id)] });
             }
         }
@@ -228,5 +239,22 @@ pub fn shorten(names: &[&str]) -> String {
     match names.len() {
         0..=20 => names.join(", "),
         more => format!("{} and {} more", names[..20].join(", "), more - 20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::event::parse;
+    use crate::facts::Facts;
+    use crate::plan::plan;
+    use crate::plan::testing::config;
+
+    #[test]
+    fn only_leaves_out_children_too() {
+        let config = config("[image.base]\n[image.child]\nparent = 'base'\n[on.tag]\nonly = ['image=base']\n");
+        let facts = Facts { commit: Some("0123456789".into()), ..Facts::default() };
+        let plan = plan(&config, &parse::event("tag:v1.0.0").unwrap(), &facts, &[]).unwrap();
+        assert_eq!(plan.builds.iter().map(|build| build.id.as_str()).collect::<Vec<_>>(), ["base"]);
+        assert_eq!(plan.skipped[0].reasons, ["`only` of on.tag leaves it out"]);
     }
 }

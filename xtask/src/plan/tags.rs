@@ -27,12 +27,13 @@ impl Tags {
         self.once.is_empty() && self.moving.is_empty()
     }
 
-    /// Local names of the loaded image; the event's kind where the policy has no tags.
-    pub fn load(&self, repository: &str, event: &Event) -> Vec<String> {
+    /// Local names of the loaded image; the event's kind where the policy has no tags, with the build's id where the
+    /// repository is not its alone.
+    pub fn load(&self, input: &Input<'_>, build: &Build, repository: &str) -> Vec<String> {
         if !self.is_empty() {
             return self.once.iter().chain(&self.moving).cloned().collect();
         }
-        let kind = match event {
+        let kind = match input.event {
             Event::PullRequest { .. } => "merge-queue",
             Event::Branch { .. } => "branch",
             Event::Tag { .. } => "tag",
@@ -40,7 +41,9 @@ impl Tags {
             Event::Manual { .. } => "manual",
             Event::Local => "local",
         };
-        vec![format!("{repository}:{kind}")]
+        let shares = |other: &Build| other.repository == build.repository && other.id != build.id;
+        let own = if input.config.builds.iter().any(shares) { format!("-{}", build.id) } else { String::new() };
+        vec![format!("{repository}:{kind}{own}")]
     }
 }
 
@@ -153,12 +156,28 @@ fn dedup(references: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::parse;
+    use crate::facts::Facts;
+    use crate::plan::testing::config;
 
     #[test]
     fn branches_become_tags() {
         for (branch, tag) in [("main", "main"), ("feature/x", "feature-x"), ("-a b", "a-b"), ("ünï", "n-")] {
             assert_eq!(as_tag(branch), tag);
         }
+    }
+
+    #[test]
+    fn builds_that_share_a_repository_do_not_share_a_local_name() {
+        let tags = "on.pull-request.tags = ['pr-{number}-{id}']\non.local.tags = ['{id}']\non.tag = false\n";
+        let shared = format!("repository = 'acme/x'\n{tags}");
+        let config =
+            config(&format!("[axes]\na = ['1', '2']\n[image.i]\nvariant = '{{a}}'\n{shared}[image.j]\n{shared}[image.k]\n"));
+        let plan = crate::plan::plan(&config, &parse::event("merge-queue").unwrap(), &Facts::default(), &[]).unwrap();
+        let names: Vec<&str> = plan.builds.iter().flat_map(|build| &build.test.load).map(String::as_str).collect();
+        let shared = ["i-1", "i-2", "j"].map(|id| format!("ghcr.io/acme/x:merge-queue-{id}"));
+        assert_eq!(names[..3], shared);
+        assert_eq!(names[3], "ghcr.io/acme/k:merge-queue");
     }
 
     #[test]

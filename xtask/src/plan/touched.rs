@@ -6,7 +6,7 @@ use camino::Utf8Path;
 
 use super::parents;
 use super::planner::Input;
-use super::select::{made_of, mounted};
+use super::select::{made_of, mounted, selects_all};
 use crate::config::{Build, Config};
 use crate::event::Event;
 use crate::facts::Facts;
@@ -14,6 +14,8 @@ use crate::facts::Facts;
 /// How a change of a file reaches a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Touch {
+    /// The file selects every build; what makes the same image again is reused.
+    All,
     /// Its image is another one.
     Image,
     /// The image stays, its tests run again.
@@ -28,6 +30,9 @@ pub fn touched(config: &Config, facts: &Facts, file: &Utf8Path) -> BTreeMap<Stri
     let input = Input { config, event: &Event::Local, facts, version: None, repositories: &repositories };
     let mut found = BTreeMap::new();
     for build in &config.builds {
+        if selects_all(config, file) {
+            found.insert(build.id.clone(), Touch::All);
+        }
         if mounted(build, file) {
             found.insert(build.id.clone(), Touch::Test);
         }
@@ -37,7 +42,9 @@ pub fn touched(config: &Config, facts: &Facts, file: &Utf8Path) -> BTreeMap<Stri
     }
     // Each round goes one generation further.
     loop {
-        let is_new = |found: &BTreeMap<String, Touch>, build: &Build| matches!(found.get(&build.id), None | Some(Touch::Test));
+        let is_new = |found: &BTreeMap<String, Touch>, build: &Build| {
+            matches!(found.get(&build.id), None | Some(Touch::All | Touch::Test))
+        };
         let changed = |parent: &&Build| matches!(found.get(&parent.id), Some(Touch::Image | Touch::Parent(_)));
         let child = |build: &&Build| Some((build.id.clone(), parents::points(&input, build).find(changed)?.id.clone()));
         let children: Vec<_> =
@@ -66,6 +73,9 @@ mod tests {
         assert_eq!(reached("requirements/requirements-torch.txt"), children);
         assert_eq!(reached("src/bot/__main__.py"), "prod: Image");
         assert_eq!(reached("README.md"), "");
+        for file in ["Cargo.toml", "xtask/src/main.rs", ".github/workflows/images.yml", "docker/images.toml"] {
+            assert_eq!(reached(file), "base: All, ci: All, devcontainer: All, prod: All", "{file}");
+        }
     }
 
     #[test]

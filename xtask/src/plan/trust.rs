@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use camino::{Utf8Component, Utf8Path};
 
 use super::Plan;
-use crate::config::TestKind;
+use crate::config::{Secret, TestKind};
 
 /// # Errors
 /// Names the first field that a plan made by this program cannot have.
 pub fn check(plan: &Plan) -> Result<(), String> {
     // Whoever walks a plan goes from parents to children: in a circle it would never end.
     let mut before = BTreeSet::new();
+    let mut loaded = BTreeSet::new();
     for build in &plan.builds {
         let fault = |what: &str, text: &str| Err(format!("{what} of {} is \"{}\"", build.id.escape_debug(), text.escape_debug()));
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -26,7 +27,11 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         }
         let logs = build.tests.iter().map(|test| test.log.as_str());
         let mounts = build.tests.iter().flat_map(|test| &test.mounts).map(|(path, _)| path.as_str());
-        for path in [build.dockerfile.as_str(), &build.context].into_iter().chain(logs).chain(mounts) {
+        let secrets = build.secrets.iter().filter_map(|(_, secret)| match secret {
+            Secret::File(source) => Some(source.file.as_str()),
+            Secret::Env(_) => None,
+        });
+        for path in [build.dockerfile.as_str(), &build.context].into_iter().chain(logs).chain(mounts).chain(secrets) {
             if !is_inside(path) {
                 return fault("a path", path);
             }
@@ -40,6 +45,10 @@ pub fn check(plan: &Plan) -> Result<(), String> {
         }
         if !before.insert(build.id.as_str()) {
             return fault("the id, which another build has,", &build.id);
+        }
+        // Tests would run on the image of whichever was built last.
+        if let Some(name) = build.test.load.iter().find(|name| !loaded.insert(name.as_str())) {
+            return fault("a local name, which another build has,", name);
         }
     }
     for check in &plan.checks {
@@ -82,6 +91,10 @@ mod tests {
         };
         assert_eq!(with(|build| build.dockerfile = "../x".into()), "a path of a is \"../x\"");
         assert_eq!(with(|build| build.context = "/etc".into()), "a path of a is \"/etc\"");
+        let secret = |build: &mut crate::plan::Build| {
+            build.secrets = vec![("s".into(), serde_json::from_str(r#"{"file": "../x"}"#).unwrap())];
+        };
+        assert_eq!(with(secret), "a path of a is \"../x\"");
         assert_eq!(with(|build| build.id = "../x".into()), "the id of ../x is \"../x\"");
         assert_eq!(with(|build| build.key = "x".into()), "the key of a is \"x\"");
         let other = with(|build| build.inputs = vec![("target".into(), "x".into())]);
@@ -90,6 +103,14 @@ mod tests {
         let mut scanned = plan(Vec::new());
         scanned.scan = Some(crate::plan::Scan { ignore: Some("../x".into()), ..crate::plan::Scan::default() });
         assert_eq!(check(&scanned).unwrap_err(), "the path of the scan's ignore file is \"../x\"");
+    }
+
+    #[test]
+    fn a_local_name_is_of_one_image() {
+        let mut builds = vec![build("a"), build("b")];
+        builds[1].test.load.push("acme/a:local".into());
+        let error = check(&plan(builds)).unwrap_err();
+        assert_eq!(error, "a local name, which another build has, of b is \"acme/a:local\"");
     }
 
     #[test]

@@ -47,7 +47,10 @@ pub enum Step {
     /// It has the digest already.
     Done,
     /// It has another one, and that is right.
-    Left(String),
+    Left {
+        now: Digest,
+        why: String,
+    },
 }
 
 /// The written-once tags of verified builds.
@@ -120,7 +123,7 @@ fn step(registry: &dyn Registry, one: &Once, now: Option<Digest>) -> Result<Resu
         Rule::Replace => write,
         Rule::Leave { commit } => Ok(match label("org.opencontainers.image.revision")? {
             Some(revision) if revision == *commit => {
-                Ok(Step::Left(format!("{} is an earlier build of the same commit", one.tag)))
+                Ok(Step::Left { now, why: format!("{} is an earlier build of the same commit", one.tag) })
             }
             _ => Err(differs),
         }),
@@ -145,7 +148,7 @@ pub fn write(registry: &dyn Registry, journal: &Journal, tags: &[Once], steps: &
         .zip(steps)
         .filter_map(|(one, step)| match step {
             Step::Write { old } => Some((one, old)),
-            Step::Done | Step::Left(_) => None,
+            Step::Done | Step::Left { .. } => None,
         })
         .collect();
     let printed = each(&due, |(one, old)| {
@@ -197,7 +200,13 @@ mod tests {
             (take_over(), Some(2), &[(labels::KEY, "k"), (VERSION, "v1")], false, write(Some(2))),
             (take_over(), Some(2), &[(labels::KEY, "k"), (VERSION, "v1")], true, None),
             (take_over(), Some(2), &[(VERSION, "v1")], false, None),
-            (leave(), Some(2), &[(labels::KEY, "k"), (REVISION, "c1")], false, Some(Step::Left(String::new()))),
+            (
+                leave(),
+                Some(2),
+                &[(labels::KEY, "k"), (REVISION, "c1")],
+                false,
+                Some(Step::Left { now: d(2), why: String::new() }),
+            ),
             (leave(), Some(2), &[(labels::KEY, "k"), (REVISION, "c2")], false, None),
             (leave(), None, &[], false, write(None)),
         ];
@@ -208,7 +217,7 @@ mod tests {
                 memory.set("r/a:released-v1", &d(9));
             }
             let found = steps(&memory.view(), &[tag(rule.clone())]).ok().map(|steps| match &steps[0] {
-                Step::Left(_) => Step::Left(String::new()),
+                Step::Left { now, .. } => Step::Left { now: now.clone(), why: String::new() },
                 step => step.clone(),
             });
             assert_eq!(found, expected, "{rule:?} {now:?} {labels:?} {released}");

@@ -19,6 +19,7 @@ pub struct Report {
     pub id: String,
     pub tag: String,
     pub outcome: &'static str,
+    /// What the tag had before, and what it has now.
     pub old: Option<Digest>,
     pub digest: Digest,
 }
@@ -42,15 +43,15 @@ pub fn push(runner: &Runner, repo: &Utf8Path, plan: &Plan) -> Result<Vec<Report>
 }
 
 fn line(one: Once, step: Step) -> Report {
-    let (outcome, old) = match step {
-        Step::Write { old } => ("published", old),
-        Step::Done => ("unchanged", Some(one.digest.clone())),
-        Step::Left(why) => {
+    let (outcome, old, digest) = match step {
+        Step::Write { old } => ("published", old, one.digest),
+        Step::Done => ("unchanged", Some(one.digest.clone()), one.digest),
+        Step::Left { now, why } => {
             report::note(&format!("note: {why}, it stays"));
-            ("left", None)
+            ("left", Some(now.clone()), now)
         }
     };
-    Report { id: one.id, tag: one.tag, outcome, old, digest: one.digest }
+    Report { id: one.id, tag: one.tag, outcome, old, digest }
 }
 
 /// What identifies the run of a plan: the end of its candidates' names.
@@ -80,4 +81,19 @@ pub fn table(lines: &[Report]) -> String {
     let row = |line: &Report| vec![line.tag.clone(), line.outcome.to_owned(), line.digest.short().to_owned()];
     let head = vec!["tag".to_owned(), "result".to_owned(), "digest".to_owned()];
     report::table(&std::iter::once(head).chain(lines.iter().map(row)).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publish::Rule;
+    use crate::registry::memory::d;
+
+    #[test]
+    fn a_tag_that_is_left_is_reported_with_what_it_has() {
+        let rule = Rule::Leave { commit: "c".into() };
+        let one = Once { id: "a".into(), tag: "r/a:c".into(), source: "r/a".into(), digest: d(1), rule };
+        let report = line(one, Step::Left { now: d(2), why: "r/a:c is an earlier build of the same commit".into() });
+        assert_eq!((report.outcome, report.old, report.digest), ("left", Some(d(2)), d(2)));
+    }
 }

@@ -40,7 +40,8 @@ pub fn targets(plan: &Plan, registry: &dyn Registry) -> Result<(Vec<Move>, Vec<M
 pub fn version_targets(plan: &Plan, registry: &dyn Registry) -> Result<Vec<Move>> {
     let (mut moves, mut faults) = (Vec::new(), Vec::new());
     for build in plan.builds.iter().filter(|build| !build.push.moving.is_empty()) {
-        let Some(first) = build.push.tags.first() else {
+        let versions: Vec<&String> = build.push.tags.iter().filter(|tag| !is_of_this_run(plan, tag)).collect();
+        let Some((first, others)) = versions.split_first() else {
             faults.push(format!("{}: no tag names its version", build.id));
             continue;
         };
@@ -48,12 +49,18 @@ pub fn version_targets(plan: &Plan, registry: &dyn Registry) -> Result<Vec<Move>
             faults.push(format!("{first} is not published"));
             continue;
         };
-        let others = build.push.tags[1..].iter().filter(|tag| !is_of_the_commit(plan, tag));
-        faults.extend(differing(registry, others, &digest, "the version")?);
+        faults.extend(differing(registry, others.iter().copied(), &digest, "the version")?);
         moves.extend(of(build, &digest));
     }
     all_or_nothing(faults)?;
     Ok(moves)
+}
+
+/// Whether a tag is made of the commit or the time of this run, which are not those of a version released before.
+fn is_of_this_run(plan: &Plan, tag: &str) -> bool {
+    let name = split(tag).1;
+    let has = |text: Option<&str>| text.is_some_and(|text| name.contains(text));
+    has(plan.commit.as_deref().and_then(|sha| sha.get(..7))) || has(plan.timestamp.as_deref())
 }
 
 fn of(build: &Build, digest: &Digest) -> impl Iterator<Item = Move> {
@@ -124,5 +131,26 @@ mod tests {
         assert_eq!(moves.iter().map(|one| one.tag.as_str()).collect::<Vec<_>>(), ["r/a:latest", "r/b:latest"]);
         assert_eq!(marks[1].tag, "r/b:released-v1.0.0");
         assert_eq!(version_targets(&plan, &memory.view()).unwrap(), moves);
+    }
+
+    #[test]
+    fn a_version_is_found_by_the_tags_that_name_it_and_no_other() {
+        let (mut plan, memory) = (release_plan(), Memory::default());
+        plan.builds.truncate(1);
+        plan.commit = Some("0123456789abcdef".into());
+        plan.timestamp = Some("20260102-030405".into());
+        memory.set("r/a:0123456", &d(2));
+        memory.set("r/a:1.0.0", &d(1));
+        let mut targets = |tags: &[&str]| {
+            plan.builds[0].push.tags = tags.iter().map(|tag| format!("r/a:{tag}")).collect();
+            version_targets(&plan, &memory.view()).map_err(|error| error.to_string())
+        };
+        let moves = vec![Move { tag: "r/a:latest".into(), digest: d(1) }];
+        assert_eq!(targets(&["0123456", "1.0.0"]).unwrap(), moves);
+        assert_eq!(targets(&["1.0.0", "20260102-030405", "1.0.0-0123456"]).unwrap(), moves);
+        for tags in [&["0123456", "20260102-030405"][..], &[]] {
+            let error = targets(tags).unwrap_err();
+            assert_eq!(error.lines().nth(1), Some("  a: no tag names its version"), "{tags:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use crate::config::condition::{Subject, selects};
+use crate::config::paths::normal;
 use crate::config::suggest;
 use crate::context::Context;
 use crate::error::Fault;
@@ -153,6 +154,9 @@ fn text(told: &Told) -> String {
 
 fn what_if(context: &Context, args: &Args, file: &Utf8PathBuf) -> Result<()> {
     let (config, only) = (context.config()?, context.only()?);
+    let outside =
+        || Fault::usage(format!("cannot explain {file}: it is outside the repository")).hint("write a path relative to it");
+    let file = &normal(file).ok_or_else(outside)?;
     let facts = context.facts(&context.recorded()?)?;
     let mut touched = plan::touched(config, &facts, file);
     let wanted = |id: &String| {
@@ -166,6 +170,7 @@ fn what_if(context: &Context, args: &Args, file: &Utf8PathBuf) -> Result<()> {
     }
     touched.retain(|id, _| wanted(id));
     let word = |touch: &Touch| match touch {
+        Touch::All => "selected, as every build is; built again if that makes another image".into(),
         Touch::Image => "built and tested again".to_owned(),
         Touch::Test => "tested again, not built".into(),
         Touch::Parent(parent) => format!("built and tested again, because {parent} is"),

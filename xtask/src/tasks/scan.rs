@@ -103,7 +103,7 @@ fn add_to_receipts(context: &Context, plan: &Plan, settings: &Scan, ready: &Read
         receipt.digest = receipt.digest.or(digest).or_else(|| candidate::reused(build));
         receipt.scans = mine.into_iter().filter_map(scanned).collect();
         if receipt.digest.is_some() {
-            receipt.write(&context.repo, build)?;
+            receipt.write(&context.repo, plan, build)?;
         }
     }
     Ok(())
