@@ -133,7 +133,11 @@ impl Context {
         let Some(file) = config.version_file.as_ref().filter(|_| config.builds.iter().any(replaces)) else { return Ok(None) };
         match worktree::commit(&self.runner, &self.repo, &format!("refs/tags/{}", file.version.text))? {
             Some(commit) => {
-                report::note(&format!("{} is released: its own source is built, commit {}", file.version.text, &commit[..7]));
+                report::note(&format!(
+                    "{} is released: its own source is built, commit {}",
+                    file.version.text,
+                    facts::short(&commit, 7)
+                ));
                 self.root_of(&commit).map(Some)
             }
             None => Ok(None),

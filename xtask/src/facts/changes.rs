@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Changed;
 use super::git::Git;
+use super::{Changed, short};
 use crate::event::{Compare, Event, Recorded};
 use crate::version::Version;
 
@@ -78,7 +78,7 @@ impl Git<'_> {
         }
         match self.merge_base(before) {
             Ok(base) if base == before => self.differs(before),
-            _ => Err(format!("the commit before the push, {}, is not part of the branch", short(before))),
+            _ => Err(format!("the commit before the push, {}, is not part of the branch", short(before, 7))),
         }
     }
 
@@ -149,7 +149,7 @@ impl Git<'_> {
 
     fn merge_base(&self, with: &str) -> Result<String, String> {
         let name = if sha(with).is_ok() {
-            short(with)
+            short(with, 7)
         } else {
             with.trim_start_matches("refs/heads/").trim_start_matches("refs/remotes/")
         };
@@ -204,10 +204,6 @@ fn takes_everything(event: &Event) -> &'static str {
 fn sha(text: &str) -> Result<&str, String> {
     let is_hex = (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
     if is_hex { Ok(text) } else { Err(format!("the event names `{text}`, which is no commit")) }
-}
-
-fn short(sha: &str) -> &str {
-    sha.get(..7).unwrap_or(sha)
 }
 
 #[cfg(test)]

@@ -314,6 +314,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.chunks(16).map(|bytes| format!("{:01$x}", number(bytes), 2 * bytes.len())).collect()
 }
 
+/// The beginning of a commit. The text may be anybody's, of a label or a file: one that is shorter or no hash stays whole.
+pub fn short(commit: &str, length: usize) -> &str {
+    commit.get(..length).unwrap_or(commit)
+}
+
 /// Hash of texts of which none can pass for part of another, in lower-case hex.
 pub fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();

@@ -13,7 +13,7 @@ use crate::plan::{self, BY_NAME, Build, Plan, Touch};
 use crate::receipt::{self, Receipt};
 use crate::registry::{Live, Registry as _, each};
 use crate::version::Version;
-use crate::{history, report};
+use crate::{facts, history, report};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -125,7 +125,7 @@ fn tags(runner: &Runner, repo: &Utf8Path, plan: &Plan, build: &Build, registry: 
 fn text(told: &Told) -> String {
     let mut lines = vec![told.id.clone()];
     lines.extend(told.reasons.iter().map(|reason| format!("  because  {reason}")));
-    let since = told.since.as_deref().map_or("an earlier source", |commit| &commit[..commit.len().min(12)]);
+    let since = told.since.as_deref().map_or("an earlier source", |commit| facts::short(commit, 12));
     match &told.changed {
         None => lines.push("  changed  not known: there is no receipt of an earlier build in target/slipway/receipts".into()),
         Some(changed) if changed.is_empty() => lines.push(format!("  changed  nothing since it was built here from {since}")),
