@@ -222,6 +222,11 @@ impl Context {
         let parse = |text: String| config.condition(&text).map_err(|error| Fault::usage(format!("--only {error}")).into());
         self.global.only.iter().flat_map(|text| each_of_a_leg(text)).map(parse).collect()
     }
+    /// `--plan`
+    pub fn is_handed_a_plan(&self) -> bool {
+        self.global.plan.is_some()
+    }
+
 
     /// The event, from flags, a recorded file or the environment.
     pub fn recorded(&self) -> Result<event::Recorded> {
