@@ -31,7 +31,7 @@ pub struct Cmd {
     /// Completes "to …": "to build python-cpu-py3.11".
     pub why: String,
     pub effect: Effect,
-    /// After this long the whole process group is ended. `None` is for commands that cannot hang.
+    /// After this long the whole process group is ended. `None` is for commands that end by themselves.
     pub timeout: Option<Duration>,
     /// After Ctrl-C it may go on for so long: what is cut off half-way may still happen, after we have tidied up.
     pub patience: Duration,
