@@ -95,6 +95,12 @@ impl Cmd {
         self
     }
 
+    /// The program, where it has a path from where the command runs: else `./a` would be a file of where we are.
+    pub fn file(&self) -> String {
+        let place = self.dir.as_ref().filter(|_| self.program.contains('/'));
+        place.map_or_else(|| self.program.clone(), |dir| dir.join(&self.program).into_string())
+    }
+
     pub fn dir(mut self, dir: impl Into<Utf8PathBuf>) -> Cmd {
         self.dir = Some(dir.into());
         self

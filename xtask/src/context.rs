@@ -208,7 +208,8 @@ impl Context {
         Ok(self.config.get_or_init(|| config))
     }
 
-    fn config_of(&self, root: &Utf8Path) -> Result<Config> {
+    /// The same of another source.
+    pub fn config_of(&self, root: &Utf8Path) -> Result<Config> {
         let mut config = config::load(root, &self.global.config, &self.env)?;
         if let Some(registry) = self.registry() {
             redirect(&mut config, registry);

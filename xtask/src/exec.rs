@@ -222,7 +222,7 @@ impl Runner {
 
     /// The duct expression of a command: its own process group, no stdin of ours, any exit code.
     fn expression(&self, cmd: &Cmd) -> duct::Expression {
-        let mut expression = duct::cmd(&cmd.program, &cmd.args).unchecked().before_spawn(|command| {
+        let mut expression = duct::cmd(cmd.file(), &cmd.args).unchecked().before_spawn(|command| {
             use std::os::unix::process::CommandExt as _;
             command.process_group(0);
             Ok(())
