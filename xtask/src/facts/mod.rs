@@ -329,6 +329,20 @@ pub fn digest(parts: &[&str]) -> String {
     hex(&hash.finalize())
 }
 
+/// Whether programs of a platform run here without an emulator: processors of x86-64 run those of their 32-bit ancestor.
+pub fn is_native(platform: &str) -> bool {
+    is_native_on(&host_platform(), platform)
+}
+
+fn is_native_on(host: &str, platform: &str) -> bool {
+    platform == host || (host, platform) == ("linux/amd64", "linux/386")
+}
+
+/// Whether programs of a platform run here, in whatever way.
+pub fn runs(platform: &str) -> bool {
+    is_native(platform) || emulates(platform)
+}
+
 /// Whether the kernel runs programs of a foreign platform (binfmt_misc); false where that cannot be told.
 pub fn emulates(platform: &str) -> bool {
     let arch = match platform.split('/').nth(1).unwrap_or_default() {

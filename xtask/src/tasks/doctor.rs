@@ -196,7 +196,7 @@ fn builders(context: &Context) -> Vec<Row> {
 fn emulation(context: &Context, config: &Config) -> Row {
     let own = facts::host_platform();
     let mut foreign: Vec<&str> = config.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect();
-    foreign.retain(|platform| *platform != own && !config.builders.contains_key(*platform));
+    foreign.retain(|platform| !facts::is_native(platform) && !config.builders.contains_key(*platform));
     foreign.sort_unstable();
     foreign.dedup();
     let registered = |platform: &&str| facts::emulates(platform);
