@@ -101,7 +101,8 @@ impl<'a> Git<'a> {
         if let Some(name) = origin.and_then(|(_, is)| is.strip_prefix("refs/remotes/origin/")) {
             return Some(name.to_owned());
         }
-        let exists = |branch: &&str| refs.iter().any(|(name, _)| name.rsplit_once('/').is_some_and(|(_, last)| last == *branch));
+        let has = |full: &str| refs.iter().any(|(name, _)| *name == full);
+        let exists = |branch: &&str| has(&format!("refs/heads/{branch}")) || has(&format!("refs/remotes/origin/{branch}"));
         ["main", "master"].into_iter().find(exists).map(str::to_owned)
     }
 
