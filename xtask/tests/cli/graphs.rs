@@ -167,6 +167,23 @@ fn logout_leaves_nothing_of_a_login_that_was_killed() {
 }
 
 #[test]
+fn a_dry_run_logs_nobody_in_or_out() {
+    let lab = Lab::with_docker(GOOD);
+    lab.program("rm", "exec /bin/rm \"$@\"");
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    let login = |flags: &[&str]| {
+        let mut login = lab.command(&[&["login", "--engine", "host"], flags].concat());
+        crate::lab::Ran::from(login.env("DOCKER_USERNAME", "me").env("DOCKER_PASSWORD", "secret").output().unwrap())
+    };
+    login(&["--dry-run"]).expect(0, &["docker login --username me"]);
+    assert!(!lab.secrets().exists());
+    login(&[]).expect(0, &["logged in"]);
+    let ran = lab.run(&["logout", "--dry-run"]).expect(0, &["rm -r -f"]);
+    assert!(!ran.stderr.contains("logged out"), "{}", ran.stderr);
+    assert!(lab.secrets().exists());
+}
+
+#[test]
 fn what_is_made_up_for_is_pinned_as_well() {
     let digest = format!("sha256:{}", "1".repeat(64));
     let lab = Lab::with_docker(&format!(
