@@ -14,6 +14,9 @@ use crate::generated;
 /// What of the user's own configuration must go on working: plugins, contexts, builders.
 const SHARED: [&str; 3] = ["cli-plugins", "contexts", "buildx"];
 
+/// What docker calls Docker Hub in its configuration.
+const HUB: &str = "https://index.docker.io/v1/";
+
 /// Where the secrets of a checkout lie: in the user's cache folder, because builds take files of the checkout, checks
 /// mount it, and workflows keep parts of it.
 ///
@@ -85,6 +88,9 @@ pub fn create(folder: &Utf8Path, own: Option<&Utf8Path>, registry: &str) -> Resu
     config.shift_remove("credsStore");
     if let Some(Value::Object(helpers)) = config.get_mut("credHelpers") {
         helpers.shift_remove(registry);
+        if registry == "docker.io" {
+            helpers.shift_remove(HUB);
+        }
     }
     generated::write(&folder.join("config.json"), &format!("{:#}\n", Value::Object(config)))
 }
@@ -129,6 +135,11 @@ mod tests {
         assert_eq!(config, serde_json::json!({ "credHelpers": { "s": "y" }, "currentContext": "farm" }));
         assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(folder.join("cli-plugins/docker-buildx").exists());
+        let text = r#"{"credHelpers":{"https://index.docker.io/v1/":"x","s":"y"}}"#;
+        std::fs::write(own.join("config.json"), text).unwrap();
+        create(&folder, Some(&own), "docker.io").unwrap();
+        let config: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config, serde_json::json!({ "credHelpers": { "s": "y" } }), "Docker Hub's helper goes by another name");
         assert!(remove(&folder).unwrap() && !remove(&folder).unwrap());
         assert!(own.join("cli-plugins/docker-buildx").exists(), "the user's own is still there");
     }
