@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::builder::{self, Builder, Place};
-use crate::cli::Global;
+use crate::cli::{CONFIG, Global};
 use crate::config::condition::Condition;
 use crate::config::{self, Config, Env};
 use crate::engine::{self, Choice, Engine};
@@ -180,7 +180,12 @@ impl Context {
             private: self.engine.as_ref().is_some_and(|engine| engine.private),
             registry: self.engine.as_ref().and_then(|engine| engine.registry.as_deref()),
         };
-        builder::ready(&place, &self.choice(), plan)
+        let mut builder = builder::ready(&place, &self.choice(), plan)?;
+        let given = [("--registry", self.global.registry.as_deref()), ("--config", Some(self.global.config.as_str()))];
+        for (flag, value) in given.into_iter().filter_map(|(flag, value)| Some((flag, value.filter(|value| *value != CONFIG)?))) {
+            builder.flag += &format!(" {flag} {}", shell_words::quote(value));
+        }
+        Ok(builder)
     }
 
     /// `--builder` or `--builders`
@@ -217,17 +222,17 @@ impl Context {
         Ok(config)
     }
 
+    /// `--plan`
+    pub fn is_handed_a_plan(&self) -> bool {
+        self.global.plan.is_some()
+    }
+
     /// What `--only` says.
     pub fn only(&self) -> Result<Vec<Condition>> {
         let config = self.config()?;
         let parse = |text: String| config.condition(&text).map_err(|error| Fault::usage(format!("--only {error}")).into());
         self.global.only.iter().flat_map(|text| each_of_a_leg(text)).map(parse).collect()
     }
-    /// `--plan`
-    pub fn is_handed_a_plan(&self) -> bool {
-        self.global.plan.is_some()
-    }
-
 
     /// The event, from flags, a recorded file or the environment.
     pub fn recorded(&self) -> Result<event::Recorded> {

@@ -22,6 +22,7 @@ use crate::facts;
 use crate::generated::Mode;
 use crate::plan::{Action, Plan};
 use remote::Remote;
+use shell_words::quote;
 use spread::Spread;
 
 /// `--builder`.
@@ -59,8 +60,8 @@ pub struct Builder {
     /// Several that share the builds; then `name` is none.
     pub share: Vec<String>,
     pub spread: Spread,
-    /// What a command must say for the same builder, where that is not the default.
-    pub flag: &'static str,
+    /// What a command must say for the same builder and names, where that is not the default.
+    pub flag: String,
     /// The nodes of `[builders]` among its own.
     remotes: Vec<Remote>,
 }
@@ -128,11 +129,13 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     let platforms = platforms(plan);
     let mut spread = spread(choice, place.config, plan);
     if let Choice::Named(name) = choice {
-        return Ok(Builder { name: Some(name.clone()), spread, ..Builder::default() });
+        let flag = format!(" --builder {}", quote(name));
+        return Ok(Builder { name: Some(name.clone()), spread, flag, ..Builder::default() });
     }
     if let Choice::Shared(names) = choice {
         all_exist(place, names)?;
-        return Ok(Builder { share: names.clone(), spread, ..Builder::default() });
+        let flag = format!(" --builders {}", quote(&names.join(",")));
+        return Ok(Builder { share: names.clone(), spread, flag, ..Builder::default() });
     }
     let remotes = remotes(choice, place.config, &platforms);
     if platforms.is_empty() || (remotes.is_empty() && *choice == Choice::Auto && suits(place)?) {
@@ -143,10 +146,11 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     let own = if here.is_empty() { None } else { Some(container::ensure(place, &health::engine(place.runner)?)?) };
     spread.loads = Some(facts::host_platform());
     if remotes.is_empty() {
-        return Ok(Builder { name: Some(place.name()), spread, flag: " --builder container", remotes, ..Builder::default() });
+        let flag = " --builder container".into();
+        return Ok(Builder { name: Some(place.name()), spread, flag, remotes, ..Builder::default() });
     }
     let (name, is_printed) = remote::ensure(place, &remotes, own.as_deref().map(|own| (own, here.as_slice())))?;
-    let builder = Builder { name: Some(name), spread, flag: "", remotes, ..Builder::default() };
+    let builder = Builder { name: Some(name), spread, remotes, ..Builder::default() };
     if !is_printed {
         builder.check(place.runner, "cannot reach", "")?;
     }
