@@ -156,4 +156,7 @@ fn a_dry_run_leaves_the_logs_of_the_last_run() {
     let ran = lab.run(&[&CHECK[..], &["--check", "unit", "--dry-run"]].concat());
     ran.expect(0, &["docker exec slipway-check-unit-"]);
     assert_eq!(std::fs::read_to_string(lab.repo().join(log)).unwrap(), "what the last run said\n");
+    let ran = lab.run(&[&CHECK[..], &["--check", "stack", "--dry-run"]].concat());
+    ran.expect(0, &[" up --detach ", " down "]);
+    assert!(!lab.repo().join("target/slipway/compose-stack.yml").exists());
 }
