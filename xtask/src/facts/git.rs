@@ -30,11 +30,15 @@ impl<'a> Git<'a> {
 
     /// Stdout as it is, or why there is none.
     pub(super) fn raw(&self, why: &str, args: &[&str]) -> Result<String, String> {
+        self.raw_within(self.limit, why, args)
+    }
+
+    pub(super) fn raw_within(&self, limit: Duration, why: &str, args: &[&str]) -> Result<String, String> {
         if let Some(reason) = self.gave_up.borrow().as_ref() {
             return Err(reason.clone());
         }
         let cmd = Cmd::probe("git", why).args(["-C", self.repo.as_str()]).args(args.iter().copied());
-        let cmd = cmd.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").timeout(self.limit);
+        let cmd = cmd.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").timeout(limit);
         let exit = match self.runner.output(&cmd) {
             Ok(exit) if exit.ok() => return Ok(exit.stdout),
             Ok(exit) => exit,

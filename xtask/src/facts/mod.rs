@@ -7,7 +7,7 @@ pub mod git;
 mod heredoc;
 pub mod ignore;
 #[cfg(test)]
-mod lab;
+pub mod lab;
 pub mod mounted;
 mod source;
 mod sources;
