@@ -43,22 +43,26 @@ pub struct Credentials {
     pub password: String,
 }
 
+/// Which variables have user and password; else those of `[login]` that are not set. An empty one has nothing.
+pub fn variables<'a>(config: &'a Config, env: &Env) -> Result<(&'a str, &'a str), Vec<&'a str>> {
+    let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
+    let configured = (config.login.0.as_str(), config.login.1.as_str());
+    let job = (config.registry == "ghcr.io").then_some(("GITHUB_ACTOR", "GITHUB_TOKEN"));
+    let found = [Some(configured), job].into_iter().flatten().find(|(user, password)| is_set(user) && is_set(password));
+    found.ok_or_else(|| [configured.0, configured.1].into_iter().filter(|name| !is_set(name)).collect())
+}
+
 /// Reads the variables that `[login]` names; for ghcr.io in Actions the job's own token will do.
 ///
 /// # Errors
 /// Not ready, naming the variables that are missing.
 pub fn read(config: &Config, env: &Env) -> Result<Credentials> {
-    let get = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
-    let (username, password) = &config.login;
-    if let (Some(username), Some(password)) = (get(username), get(password)) {
-        return Ok(Credentials { username, password });
-    }
-    if config.registry == "ghcr.io"
-        && let (Some(username), Some(password)) = (get("GITHUB_ACTOR"), get("GITHUB_TOKEN"))
-    {
-        return Ok(Credentials { username, password });
-    }
-    let missing: Vec<&str> = [username, password].into_iter().filter(|name| get(name).is_none()).map(String::as_str).collect();
+    let missing = match variables(config, env) {
+        Ok((username, password)) => {
+            return Ok(Credentials { username: env[username].clone(), password: env[password].clone() });
+        }
+        Err(missing) => missing,
+    };
     let fault = Fault::not_ready(format!(
         "cannot log in to {}: {} {} not set",
         config.registry,

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Fault;
 use crate::scan::database::{self, Ready};
-use crate::{docker, facts, report, sandbox};
+use crate::{credentials, docker, facts, report, sandbox};
 
 /// Builds of a matrix need room for their layers and for what the engine unpacks.
 const DISK_GIB: u64 = 10;
@@ -159,12 +159,9 @@ fn registry(config: &Config) -> Row {
 
 /// Whether the variables are set; never what they hold.
 fn login(context: &Context, config: &Config) -> Row {
-    let (user, password) = &config.login;
-    let unset: Vec<&str> =
-        [user, password].into_iter().filter(|name| !context.env.contains_key(*name)).map(String::as_str).collect();
-    match unset.as_slice() {
-        [] => Row::ok("login", format!("{user} and {password} are set")),
-        names => Row::optional("login", format!("{} not set", names.join(", ")), "only needed to publish"),
+    match credentials::variables(config, &context.env) {
+        Ok((user, password)) => Row::ok("login", format!("{user} and {password} are set")),
+        Err(names) => Row::optional("login", format!("{} not set", names.join(", ")), "only needed to publish"),
     }
 }
 
@@ -235,7 +232,7 @@ fn extras(context: &Context) -> Vec<Row> {
         Some(path) => Row::ok(what, path),
         None => Row::optional(what, "not found", fix),
     };
-    vec![extra("crane", "optional: reads registries faster"), extra("cosign", "optional: only for `sign`")]
+    vec![extra("crane", "optional: reads registries faster")]
 }
 
 fn disk(context: &Context) -> Row {

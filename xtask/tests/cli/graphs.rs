@@ -184,6 +184,20 @@ fn a_dry_run_logs_nobody_in_or_out() {
 }
 
 #[test]
+fn the_login_is_there_for_doctor_as_it_is_for_login() {
+    let lab = Lab::with_docker(GOOD);
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    let said = |env: &[(&str, &str)]| {
+        let ran = lab.command(&["doctor", "--engine", "host", "--json"]).envs(env.iter().copied()).output().unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let row = rows.as_array().unwrap().iter().find(|row| row["what"] == "login").unwrap();
+        row["found"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said(&[("DOCKER_USERNAME", "me"), ("DOCKER_PASSWORD", "")]), "DOCKER_PASSWORD not set");
+    assert_eq!(said(&[("GITHUB_ACTOR", "me"), ("GITHUB_TOKEN", "x")]), "GITHUB_ACTOR and GITHUB_TOKEN are set");
+}
+
+#[test]
 fn what_is_made_up_for_is_pinned_as_well() {
     let digest = format!("sha256:{}", "1".repeat(64));
     let lab = Lab::with_docker(&format!(
