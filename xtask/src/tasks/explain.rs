@@ -3,6 +3,7 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::config::condition::{Subject, selects};
 use crate::context::Context;
@@ -50,6 +51,11 @@ fn builds(context: &Context, args: &Args) -> Result<()> {
     if wanted.is_empty() {
         let skipped = plan.skipped.iter().find(|skipped| args.what.as_ref().is_none_or(|what| *what == skipped.id));
         let Some(skipped) = skipped else { return Err(nothing(args, plan.builds.iter().map(|build| build.id.as_str()))) };
+        if context.json {
+            // A list as of those that are in; what is left out moves no tag.
+            let left_out = json!({ "id": skipped.id, "skipped": skipped.reasons });
+            return report::data(&[left_out]);
+        }
         report::result(&format!("{}: left out by {}: {}", skipped.id, plan.event.flag(), skipped.reasons.join("; ")));
         return Ok(());
     }

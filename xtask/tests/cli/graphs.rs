@@ -198,6 +198,30 @@ fn the_login_is_there_for_doctor_as_it_is_for_login() {
 }
 
 #[test]
+fn what_was_undone_and_left_out_as_json() {
+    let (one, two) = (format!("sha256:{}", "1".repeat(64)), format!("sha256:{}", "2".repeat(64)));
+    let lab = Lab::with_docker(&format!("case \"$*\" in *Manifest.Digest*) echo {one}; exit ;; esac\n{GOOD}"));
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    lab.write("j.jsonl", format!("{{\"tag\": \"ghcr.io/acme/web:1\", \"old\": \"{one}\", \"new\": \"{two}\"}}\n"));
+    let json = |args: &[&str]| -> serde_json::Value {
+        let ran = lab.run(&[args, &["--engine", "host", "--json"]].concat()).expect(0, &[]);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let undone = json(&["release", "--undo", "j.jsonl"]);
+    assert_eq!((&undone[0]["tag"], &undone[0]["back"]), (&"ghcr.io/acme/web:1".into(), &true.into()), "{undone:#}");
+
+    lab.git(&["init", "--quiet", "--initial-branch=main"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    lab.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    lab.write("README.md", "no image takes it\n");
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "two"]);
+    let skipped = json(&["explain", "web", "--event", "pr:1"]);
+    assert!(skipped[0]["id"] == "web" && skipped[0]["skipped"].is_array(), "{skipped:#}");
+}
+
+#[test]
 fn what_is_made_up_for_is_pinned_as_well() {
     let digest = format!("sha256:{}", "1".repeat(64));
     let lab = Lab::with_docker(&format!(
