@@ -6,6 +6,9 @@ use clap::{Parser, Subcommand};
 use crate::engine::Choice;
 use crate::{builder, tasks};
 
+/// Where the configuration is, relative to the repository.
+pub const CONFIG: &str = "docker/images.toml";
+
 /// Typed container-image pipelines: the same commands on a laptop and in GitHub Actions.
 #[derive(Parser, Debug)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
@@ -59,7 +62,7 @@ pub struct Global {
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// The configuration, relative to the repository.
-    #[arg(long, global = true, value_name = "FILE", default_value = "docker/images.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = CONFIG)]
     pub config: Utf8PathBuf,
     /// The repository; default: the one around the current folder.
     #[arg(long, global = true, value_name = "DIR")]

@@ -31,7 +31,7 @@ pub struct Cmd {
     /// Completes "to …": "to build python-cpu-py3.11".
     pub why: String,
     pub effect: Effect,
-    /// After this long the whole process group is ended. `None` is for commands that cannot hang.
+    /// After this long the whole process group is ended. `None` is for commands that end by themselves.
     pub timeout: Option<Duration>,
     /// After Ctrl-C it may go on for so long: what is cut off half-way may still happen, after we have tidied up.
     pub patience: Duration,
@@ -93,6 +93,12 @@ impl Cmd {
     pub fn stdin_from(mut self, command: impl Into<String>) -> Cmd {
         self.stdin_from = Some(command.into());
         self
+    }
+
+    /// The program, where it has a path from where the command runs: else `./a` would be a file of where we are.
+    pub fn file(&self) -> String {
+        let place = self.dir.as_ref().filter(|_| self.program.contains('/'));
+        place.map_or_else(|| self.program.clone(), |dir| dir.join(&self.program).into_string())
     }
 
     pub fn dir(mut self, dir: impl Into<Utf8PathBuf>) -> Cmd {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::builder::{self, Builder, Place};
-use crate::cli::Global;
+use crate::cli::{CONFIG, Global};
 use crate::config::condition::{Condition, Subject, selects};
 use crate::config::{self, Config, Env};
 use crate::engine::{self, Choice, Engine};
@@ -182,7 +182,12 @@ impl Context {
     /// # Errors
     /// Not ready: it can't be made, or a node of it can't be reached.
     pub fn builder(&self, plan: &Plan) -> Result<Builder> {
-        builder::ready(&self.place()?, &self.choice(), plan)
+        let mut builder = builder::ready(&self.place()?, &self.choice(), plan)?;
+        let given = [("--registry", self.global.registry.as_deref()), ("--config", Some(self.global.config.as_str()))];
+        for (flag, value) in given.into_iter().filter_map(|(flag, value)| Some((flag, value.filter(|value| *value != CONFIG)?))) {
+            builder.flag += &format!(" {flag} {}", shell_words::quote(value));
+        }
+        Ok(builder)
     }
 
     fn place(&self) -> Result<Place<'_>> {
@@ -229,12 +234,18 @@ impl Context {
         Ok(self.config.get_or_init(|| config))
     }
 
-    fn config_of(&self, root: &Utf8Path) -> Result<Config> {
+    /// The same of another source.
+    pub fn config_of(&self, root: &Utf8Path) -> Result<Config> {
         let mut config = config::load(root, &self.global.config, &self.env)?;
         if let Some(registry) = self.registry() {
             redirect(&mut config, registry);
         }
         Ok(config)
+    }
+
+    /// `--plan`
+    pub fn is_handed_a_plan(&self) -> bool {
+        self.global.plan.is_some()
     }
 
     /// What `--only` says.

@@ -14,6 +14,9 @@ use crate::generated;
 /// What of the user's own configuration must go on working: plugins, contexts, builders.
 const SHARED: [&str; 3] = ["cli-plugins", "contexts", "buildx"];
 
+/// What docker calls Docker Hub in its configuration.
+const HUB: &str = "https://index.docker.io/v1/";
+
 /// Where the secrets of a checkout lie: in the user's cache folder, because builds take files of the checkout, checks
 /// mount it, and workflows keep parts of it.
 ///
@@ -40,22 +43,26 @@ pub struct Credentials {
     pub password: String,
 }
 
+/// Which variables have user and password; else those of `[login]` that are not set. An empty one has nothing.
+pub fn variables<'a>(config: &'a Config, env: &Env) -> Result<(&'a str, &'a str), Vec<&'a str>> {
+    let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
+    let configured = (config.login.0.as_str(), config.login.1.as_str());
+    let job = (config.registry == "ghcr.io").then_some(("GITHUB_ACTOR", "GITHUB_TOKEN"));
+    let found = [Some(configured), job].into_iter().flatten().find(|(user, password)| is_set(user) && is_set(password));
+    found.ok_or_else(|| [configured.0, configured.1].into_iter().filter(|name| !is_set(name)).collect())
+}
+
 /// Reads the variables that `[login]` names; for ghcr.io in Actions the job's own token will do.
 ///
 /// # Errors
 /// Not ready, naming the variables that are missing.
 pub fn read(config: &Config, env: &Env) -> Result<Credentials> {
-    let get = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
-    let (username, password) = &config.login;
-    if let (Some(username), Some(password)) = (get(username), get(password)) {
-        return Ok(Credentials { username, password });
-    }
-    if config.registry == "ghcr.io"
-        && let (Some(username), Some(password)) = (get("GITHUB_ACTOR"), get("GITHUB_TOKEN"))
-    {
-        return Ok(Credentials { username, password });
-    }
-    let missing: Vec<&str> = [username, password].into_iter().filter(|name| get(name).is_none()).map(String::as_str).collect();
+    let missing = match variables(config, env) {
+        Ok((username, password)) => {
+            return Ok(Credentials { username: env[username].clone(), password: env[password].clone() });
+        }
+        Err(missing) => missing,
+    };
     let fault = Fault::not_ready(format!(
         "cannot log in to {}: {} {} not set",
         config.registry,
@@ -85,6 +92,9 @@ pub fn create(folder: &Utf8Path, own: Option<&Utf8Path>, registry: &str) -> Resu
     config.shift_remove("credsStore");
     if let Some(Value::Object(helpers)) = config.get_mut("credHelpers") {
         helpers.shift_remove(registry);
+        if registry == "docker.io" {
+            helpers.shift_remove(HUB);
+        }
     }
     generated::write(&folder.join("config.json"), &format!("{:#}\n", Value::Object(config)))
 }
@@ -129,6 +139,11 @@ mod tests {
         assert_eq!(config, serde_json::json!({ "credHelpers": { "s": "y" }, "currentContext": "farm" }));
         assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(folder.join("cli-plugins/docker-buildx").exists());
+        let text = r#"{"credHelpers":{"https://index.docker.io/v1/":"x","s":"y"}}"#;
+        std::fs::write(own.join("config.json"), text).unwrap();
+        create(&folder, Some(&own), "docker.io").unwrap();
+        let config: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config, serde_json::json!({ "credHelpers": { "s": "y" } }), "Docker Hub's helper goes by another name");
         assert!(remove(&folder).unwrap() && !remove(&folder).unwrap());
         assert!(own.join("cli-plugins/docker-buildx").exists(), "the user's own is still there");
     }

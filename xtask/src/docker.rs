@@ -20,6 +20,9 @@ const CHORE: Duration = Duration::from_secs(60);
 /// How long an image may take from the engine to a file.
 const COPY: Duration = Duration::from_secs(10 * 60);
 
+/// How long an image may take from its registry to the engine.
+const PULL: Duration = Duration::from_secs(30 * 60);
+
 /// Label of every container we start; its value names the checkout, so that no other's are ever touched.
 pub const LABEL: &str = "dev.slipway.checkout";
 
@@ -110,7 +113,7 @@ pub fn tag(image: &str, name: &str) -> Cmd {
 pub fn pull(reference: &str, platform: Option<&str>) -> Cmd {
     let cmd = Cmd::change("docker", format!("fetch {reference}")).args(["pull", "--quiet"]);
     let cmd = platform.map_or(cmd.clone(), |platform| cmd.args(["--platform", platform]));
-    cmd.arg(reference)
+    cmd.arg(reference).timeout(PULL)
 }
 
 /// Writes one platform of an image to a file.

@@ -122,7 +122,7 @@ impl Runner {
         if self.skips(cmd)? {
             return Ok(Exit { skipped: true, ..Exit::default() });
         }
-        if cmd.timeout.is_none() {
+        if cmd.timeout.is_none() && cmd.stdin.is_none() && cmd.effect == Effect::Probe {
             return self.short(cmd);
         }
         let handle = self.expression(cmd).stdout_capture().stderr_capture().start().with_context(|| cannot_start(cmd))?;
@@ -202,17 +202,14 @@ impl Runner {
         bail!("cannot {}: `{cmd}`: {}{colon}{said}", cmd.why, exit.reason(cmd))
     }
 
-    /// Short commands that cannot hang.
+    /// Questions that cannot hang.
     fn short(&self, cmd: &Cmd) -> Result<Exit> {
         let shell = xshell::Shell::new()?;
         if let Some(dir) = &cmd.dir {
             shell.change_dir(dir);
         }
-        let mut short = shell.cmd(&cmd.program).args(&cmd.args).envs(&self.env).quiet().ignore_status();
-        short = short.envs(cmd.env.iter().chain(&cmd.secret_env).map(|(name, value)| (name, value)));
-        if let Some(stdin) = &cmd.stdin {
-            short = short.stdin(stdin);
-        }
+        let short = shell.cmd(&cmd.program).args(&cmd.args).envs(&self.env).quiet().ignore_status();
+        let short = short.envs(cmd.env.iter().chain(&cmd.secret_env).map(|(name, value)| (name, value)));
         let output = short.output().with_context(|| cannot_start(cmd))?;
         self.fail_if_interrupted(cmd)?;
         Ok(Exit {
@@ -225,7 +222,7 @@ impl Runner {
 
     /// The duct expression of a command: its own process group, no stdin of ours, any exit code.
     fn expression(&self, cmd: &Cmd) -> duct::Expression {
-        let mut expression = duct::cmd(&cmd.program, &cmd.args).unchecked().before_spawn(|command| {
+        let mut expression = duct::cmd(cmd.file(), &cmd.args).unchecked().before_spawn(|command| {
             use std::os::unix::process::CommandExt as _;
             command.process_group(0);
             Ok(())
@@ -347,8 +344,9 @@ mod tests {
     #[test]
     fn an_interrupt_ends_the_child_and_is_code_130() {
         let runner = interrupted_soon();
-        let error = runner.stream(&sh("sleep 60"), |_| {}).unwrap_err();
-        assert_eq!(crate::error::exit_code(&error), crate::error::Code::Interrupted);
+        let streamed = runner.stream(&sh("sleep 60"), |_| {}).unwrap_err();
+        let unlimited = interrupted_soon().output(&Cmd::change("sleep", "test").arg("60")).unwrap_err();
+        assert!([streamed, unlimited].iter().all(|error| crate::error::exit_code(error) == crate::error::Code::Interrupted));
         let cleanup = Cmd::cleanup("true", "tidy");
         assert!(runner.output(&cleanup).unwrap().ok(), "clean-up still runs");
     }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use anyhow::Result;
 
+use crate::facts::short;
 use crate::plan::labels;
 use crate::registry::{Image, Registry, digests, split};
 use crate::version::Version;
@@ -72,7 +73,7 @@ pub fn order(ours: &Ours, theirs: &Theirs, history: History<'_>) -> Result<Order
         let why = "it was not made by this pipeline and has no version tag";
         return Ok(if same_version { Order::Same } else { Order::Unknown(why.into()) });
     };
-    let short = &revision[..revision.len().min(7)];
+    let short = short(revision, 7);
     Ok(match history(revision)? {
         Ancestry::Before => Order::Older,
         Ancestry::Same => Order::Same,
@@ -153,6 +154,14 @@ mod tests {
             let order = order(&ours, &theirs, &|_| Ok(ancestry)).unwrap();
             assert!(format!("{order:?}").starts_with(expected), "{our} {their} {is_ours} {ancestry:?}: {order:?}");
         }
+    }
+
+    #[test]
+    fn a_label_that_is_no_commit_is_no_panic() {
+        let ours = Ours { version: None, revision: Some("c0ffee00".into()) };
+        let theirs = Theirs { is_ours: true, version: None, revision: Some("abcdefß".into()) };
+        let order = order(&ours, &theirs, &|_| Ok(Ancestry::Unknown)).unwrap();
+        assert_eq!(order, Order::Unknown("it is at commit abcdefß, which is not in this repository".into()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use crate::cmd::Cmd;
 use crate::error::Fault;
 use crate::exec::{Exit, Runner};
+use crate::facts::git::Git;
 use crate::forward::Ancestry;
 
 fn git(runner: &Runner, repo: &Utf8Path, args: &[&str]) -> Result<Exit> {
@@ -23,10 +24,11 @@ pub fn ancestry(runner: &Runner, repo: &Utf8Path, ours: &str, theirs: &str) -> R
     if ours == theirs {
         return Ok(Ancestry::Same);
     }
-    if git(runner, repo, &["rev-parse", "--is-shallow-repository"])?.stdout.trim() == "true"
-        && !git(runner, repo, &["fetch", "--quiet", "--no-tags", "--unshallow", "origin"])?.ok()
-    {
-        let fault = Fault::not_ready(format!("cannot tell whether commit {theirs} came before {ours}: the clone is shallow"));
+    if let Err(why) = Git::new(runner, repo).deepen(&[]) {
+        if runner.is_interrupted() {
+            return Err(Fault::interrupted().into());
+        }
+        let fault = Fault::not_ready(format!("cannot tell whether commit {theirs} came before {ours}: {why}"));
         return Err(fault.hint("run `git fetch --unshallow`; in GitHub Actions check out with `fetch-depth: 0`").into());
     }
     // `^{commit}` makes sure that it is one; a revision label may hold any text.
@@ -75,5 +77,21 @@ mod tests {
             assert_eq!(ancestry(&runner, repo, &second, theirs).unwrap(), expected, "{theirs}");
         }
         assert_eq!(ancestry(&runner, repo, &first, &second).unwrap(), Ancestry::After);
+    }
+
+    #[test]
+    fn several_at_once_in_a_shallow_clone() {
+        let lab = crate::facts::lab::Lab::cloned();
+        let first = lab.head("work");
+        let second = lab.commit("origin", "a", "second");
+        lab.clone("shallow", "--depth 1 --origin upstream");
+        let (runner, repo) = (&lab.runner, lab.root.join("shallow"));
+        let ask = |theirs: &String| ancestry(runner, &repo, &second, theirs).map_err(|error| format!("{error:#}"));
+        let answers = crate::parallel::map(4, vec![&first; 8], ask);
+        assert!(answers.iter().all(|answer| *answer == Ok(Ancestry::Before)), "{answers:?}");
+        lab.clone("lost", "--depth 1");
+        lab.git("lost", "remote set-url origin file:///nonexistent/origin");
+        let error = ancestry(runner, &lab.root.join("lost"), &second, &first).unwrap_err();
+        assert!(format!("{error:#}").contains("the clone is shallow and cannot be deepened"), "{error:#}");
     }
 }

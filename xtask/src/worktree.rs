@@ -1,8 +1,9 @@
 //! The source of a released version: a work tree of its commit, below target/ and gone with the process.
 
+use std::fs::File;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cmd::Cmd;
@@ -15,6 +16,8 @@ pub struct WorkTree {
     runner: Runner,
     repo: Utf8PathBuf,
     path: Utf8PathBuf,
+    /// Locked as long as it is used, however the process ends: so the next run knows what is left behind.
+    folder: Option<File>,
 }
 
 fn git(repo: &Utf8Path, why: String, args: &[&str]) -> Cmd {
@@ -35,8 +38,10 @@ impl WorkTree {
     /// Not ready: git does not have the commit.
     pub fn new(runner: &Runner, repo: &Utf8Path, commit: &str) -> Result<WorkTree> {
         let path = repo.join(format!("target/slipway/source-{}", std::process::id()));
-        let tree = WorkTree { runner: runner.clone(), repo: repo.to_owned(), path };
-        tree.remove();
+        let mut tree = WorkTree { runner: runner.clone(), repo: repo.to_owned(), path, folder: None };
+        tree.sweep();
+        std::fs::create_dir_all(&tree.path).with_context(|| format!("cannot create {}", tree.path))?;
+        tree.folder = File::open(&tree.path).ok().filter(|folder| folder.try_lock().is_ok());
         let args = ["worktree", "add", "--quiet", "--force", "--detach", tree.path.as_str(), commit];
         let cmd = git(repo, format!("check out the source of {commit}"), &args);
         let exit = runner.output(&cmd)?;
@@ -51,9 +56,19 @@ impl WorkTree {
         &self.path
     }
 
-    /// What a killed process left of the same name goes too.
-    fn remove(&self) {
-        if std::fs::remove_dir_all(&self.path).is_ok() {
+    /// Removes what killed runs have left.
+    fn sweep(&self) {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+        let trees = entries.filter(|entry| entry.file_name().starts_with("source-")).map(|entry| entry.path().to_owned());
+        let is_unused = |path: &Utf8PathBuf| File::open(path).is_ok_and(|folder| folder.try_lock().is_ok());
+        let stale: Vec<Utf8PathBuf> = trees.filter(is_unused).collect();
+        self.remove(&stale);
+    }
+
+    fn remove(&self, trees: &[Utf8PathBuf]) {
+        let removed = trees.iter().filter(|path| std::fs::remove_dir_all(path).is_ok()).count();
+        if removed > 0 {
             let prune = Cmd {
                 effect: crate::cmd::Effect::Cleanup,
                 ..git(&self.repo, "forget a work tree".into(), &["worktree", "prune"])
@@ -66,6 +81,40 @@ impl WorkTree {
 
 impl Drop for WorkTree {
     fn drop(&mut self) {
-        self.remove();
+        self.remove(std::slice::from_ref(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_runs_left_is_removed_and_what_is_used_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let repo = Utf8Path::from_path(temp.path()).unwrap();
+        let runner = Runner::default();
+        let run = |args: &[&str]| {
+            let who = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+            runner.read(&git(repo, "prepare a test".into(), &[&who[..], args].concat())).unwrap()
+        };
+        run(&["init", "--quiet"]);
+        run(&["commit", "--quiet", "--allow-empty", "-m", "one"]);
+        let folder = repo.join("target/slipway");
+        let (stale, used) = (folder.join("source-1"), folder.join("source-2"));
+        for path in [&stale, &used] {
+            run(&["worktree", "add", "--quiet", "--detach", path.as_str(), "HEAD"]);
+        }
+        let lock = File::open(&used).unwrap();
+        lock.try_lock().unwrap();
+        let tree = WorkTree::new(&runner, repo, &run(&["rev-parse", "HEAD"])).unwrap();
+        assert!(tree.path().join(".git").exists() && used.join(".git").exists() && !stale.exists());
+        let listed = run(&["worktree", "list"]);
+        assert!(listed.contains("source-2") && !listed.contains("source-1 "), "{listed}");
+        let own = tree.path().to_owned();
+        WorkTree::sweep(&tree);
+        assert!(own.exists(), "it is used");
+        drop(tree);
+        assert!(!own.exists());
     }
 }

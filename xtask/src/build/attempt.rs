@@ -271,11 +271,11 @@ impl Drop for Metadata {
 
 /// The command that prints the bake file of a group, with the bases pinned as they are in this run.
 fn source(shared: &Shared<'_>, group: &Group) -> String {
-    let (plan, builder) = (shared.plan, shared.builder.flag);
+    let (plan, flags) = (shared.plan, &shared.builder.flag);
     let all = plan.builds.len() == group.len();
     let only = group.iter().filter(|_| !all).map(|id| whole(id)).collect::<std::collections::BTreeSet<_>>();
     let only: String = only.iter().map(|id| format!(" --only id={id}")).collect();
-    format!("cargo xtask plan --resolve --event {}{only}{builder} --format bake", plan.event.flag())
+    format!("cargo xtask plan --resolve --event {}{only}{flags} --format bake", plan.event.flag())
 }
 
 /// What buildx writes with `--metadata-file`: target → facts.

@@ -24,7 +24,7 @@ pub fn to_fetch(build: &Build) -> Vec<Option<&str>> {
     if build.platforms == [own.as_str()] {
         return vec![None];
     }
-    let runs = |platform: &&String| **platform == own || facts::emulates(platform);
+    let runs = |platform: &&String| facts::runs(platform);
     let found: Vec<Option<&str>> = build.platforms.iter().filter(runs).map(|platform| Some(platform.as_str())).collect();
     if found.is_empty() { vec![build.platforms.first().map(String::as_str)] } else { found }
 }

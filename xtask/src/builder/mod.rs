@@ -26,6 +26,7 @@ use crate::plan::{Action, Plan};
 use crate::{facts, report};
 use kubernetes::{Cluster, Kube};
 use remote::Remote;
+use shell_words::quote;
 use spread::Spread;
 
 /// `--builder`.
@@ -63,8 +64,8 @@ pub struct Builder {
     /// Several that share the builds; then `name` is none.
     pub share: Vec<String>,
     pub spread: Spread,
-    /// What a command must say for the same builder, where that is not the default.
-    pub flag: &'static str,
+    /// What a command must say for the same builder and names, where that is not the default.
+    pub flag: String,
     /// The daemons of `[builders]` among its own nodes.
     remotes: Vec<Remote>,
     /// Pods of `[builders]`, which are a builder beside `name`; that has the other platforms.
@@ -160,11 +161,13 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
     let platforms = platforms(plan);
     let mut spread = spread(choice, place.config, plan);
     if let Choice::Named(name) = choice {
-        return Ok(Builder { name: Some(name.clone()), spread, ..Builder::default() });
+        let flag = format!(" --builder {}", quote(name));
+        return Ok(Builder { name: Some(name.clone()), spread, flag, ..Builder::default() });
     }
     if let Choice::Shared(names) = choice {
         all_exist(place, names)?;
-        return Ok(Builder { share: names.clone(), spread, ..Builder::default() });
+        let flag = format!(" --builders {}", quote(&names.join(",")));
+        return Ok(Builder { share: names.clone(), spread, flag, ..Builder::default() });
     }
     let (remotes, kubes) = nodes(choice, place.config, &platforms);
     if platforms.is_empty() || (spread.nodes.is_empty() && *choice == Choice::Auto && suits(place)?) {
@@ -175,7 +178,7 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
         platforms.into_iter().filter(|platform| !spread.nodes.iter().any(|node| node.contains(platform))).collect();
     let own = if here.is_empty() { None } else { Some(container::ensure(place, &health::engine(place.runner)?)?) };
     spread.loads = Some(facts::host_platform());
-    let flag = if spread.nodes.is_empty() { " --builder container" } else { "" };
+    let flag = if spread.nodes.is_empty() { " --builder container" } else { "" }.to_owned();
     let name = own.is_some().then(|| place.name());
     let mut builder = Builder { name, spread, flag, remotes, ..Builder::default() };
     if !builder.remotes.is_empty() {

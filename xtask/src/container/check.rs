@@ -101,7 +101,7 @@ pub fn commands(
 /// # Errors
 /// We were interrupted.
 pub fn here(runner: &Runner, check: &Check, cmd: &Cmd, on_line: impl FnMut(&str)) -> Result<Ended> {
-    if runner.which(&cmd.program).is_none() {
+    if runner.which(&cmd.file()).is_none() {
         return Ok(Some(Err(format!("{} is not installed", cmd.program))));
     }
     let exit = runner.stream(cmd, on_line)?;

@@ -104,7 +104,7 @@ fn command(runner: &Runner, case: &Case<'_>, log: &mut Log) -> Result<Verdict> {
     } else if exit.ok() {
         Verdict::Passed
     } else {
-        Verdict::Failed(reason(case, &cmd, &exit, log.marked.is_some()))
+        Verdict::Failed(reason(case, &cmd, &exit, &log.tail(), log.marked.is_some()))
     })
 }
 
@@ -128,17 +128,28 @@ pub fn attached(runner: &Runner, cmd: &Cmd, name: &str, limit: Duration, log: &m
 /// The exit code of `docker run` when docker itself failed.
 const DOCKERS_OWN: i32 = 125;
 
-/// `docker run` has three exit codes of its own, <https://docs.docker.com/reference/cli/docker/container/run/#exit-status>.
-fn reason(case: &Case<'_>, cmd: &Cmd, exit: &Exit, deps_done: bool) -> String {
+/// Why a program was not started in its container. A program that ran may end with the same exit codes, as a shell
+/// does that misses another one, so that the runtime must have said something.
+///
+/// <https://docs.docker.com/reference/cli/docker/container/run/#exit-status>
+pub fn not_started(exit: &Exit, program: &str, tail: &[String]) -> Option<String> {
+    if !matches!(exit.code, Some(126 | 127)) {
+        return None;
+    }
+    let runtime = ["OCI runtime", "unable to start container process"];
+    let said = tail.iter().rev().find(|line| runtime.iter().any(|words| line.contains(words)))?.to_lowercase();
+    let absent = ["not found", "no such file or directory"].iter().any(|words| said.contains(words));
+    Some(if absent { format!("the image has no program {program}") } else { format!("{program} in the image cannot be run") })
+}
+
+fn reason(case: &Case<'_>, cmd: &Cmd, exit: &Exit, tail: &[String], deps_done: bool) -> String {
     if exit.timed_out {
         return format!("not done within {}", humantime::format_duration(case.test.timeout));
     }
     let program = case.container.argv.first().map_or("", String::as_str);
     let why = match exit.code {
         Some(DOCKERS_OWN) => "docker could not run the container".into(),
-        Some(126) if case.deps.is_none() => format!("{program} in the image cannot be run"),
-        Some(127) if case.deps.is_none() => format!("the image has no program {program}"),
-        _ => exit.reason(cmd),
+        _ => not_started(exit, program, tail).unwrap_or_else(|| exit.reason(cmd)),
     };
     match case.deps {
         Some((name, _)) if !deps_done => format!("the dependencies ({name}) could not be installed: {why}"),
@@ -189,6 +200,23 @@ fn remove(runner: &Runner, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_runtime_tells_that_a_program_is_absent() {
+        let absent = r#"docker: Error response from daemon: failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: exec: "pytest": executable file not found in $PATH: unknown"#;
+        let denied =
+            r#"OCI runtime exec failed: exec failed: unable to start container process: exec: "./a": permission denied: unknown"#;
+        for (code, line, expected) in [
+            (127, absent, Some("the image has no program a")),
+            (126, denied, Some("a in the image cannot be run")),
+            (127, "sh: 1: pytest: not found", None),
+            (1, absent, None),
+        ] {
+            let tail = [line.to_owned(), String::new(), "Run 'docker run --help' for more information".into()];
+            let exit = Exit { code: Some(code), ..Exit::default() };
+            assert_eq!(not_started(&exit, "a", &tail).as_deref(), expected, "{line}");
+        }
+    }
 
     #[test]
     fn junit_tells_failed_dependencies_from_a_failed_test() {

@@ -15,6 +15,7 @@ use crate::cmd::Cmd;
 use crate::docker::compose::Project;
 use crate::error::Fault;
 use crate::exec::Runner;
+use crate::generated::Mode;
 use crate::plan::{Build, Check, Plan};
 use crate::{build, docker, generated, report};
 
@@ -99,7 +100,9 @@ impl Stack<'_> {
     ) -> Result<Vec<Outcome>> {
         let ours = self.builds.iter().filter_map(|(service, build)| Some((service.clone(), images.get(&build.id)?.clone())));
         let ours: BTreeMap<String, String> = ours.collect();
-        generated::write(&self.project.overlay, &compose::overlay(&self.services, &ours, checkout))?;
+        if Mode::of(false, runner) == Mode::Write {
+            generated::write(&self.project.overlay, &compose::overlay(&self.services, &ours, checkout))?;
+        }
         let builds = self.services.iter().any(|(service, builds)| *builds && !ours.contains_key(service));
         // A run that was killed may have left the project.
         runner.output(&self.project.down(false))?;

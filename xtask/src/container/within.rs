@@ -7,7 +7,7 @@ use camino::Utf8Path;
 
 use super::check::{self, Ended, Outcome};
 use super::log::Log;
-use super::run::{Removed, attached};
+use super::run::{Removed, attached, not_started};
 use crate::build::health;
 use crate::docker::{self, Container};
 use crate::exec::Runner;
@@ -46,10 +46,9 @@ pub fn run(
         let cmd = docker::exec(&container.name, words, &format!("check {}", check.name));
         let exit = attached(runner, &cmd, &container.name, left, log)?;
         outcome.tail = log.tail();
-        Ok(match exit.code {
-            Some(126) => Some(Err(format!("{} in the image cannot be run", words[0]))),
-            Some(127) => Some(Err(format!("the image has no program {}", words[0]))),
-            _ => check::ended(check, &cmd, &exit),
+        Ok(match not_started(&exit, &words[0], &outcome.tail) {
+            Some(why) => Some(Err(why)),
+            None => check::ended(check, &cmd, &exit),
         })
     };
     let outcomes = check::commands(check, started, one);

@@ -34,8 +34,7 @@ impl Context {
     /// A plan names what it builds by the commit: built from anything else, its keys would be lies.
     pub(super) fn refuse_another_source(&self, plan: &Plan) -> Result<()> {
         let (commit, dirty) = facts::checkout(&self.runner, &self.repo);
-        let name =
-            |commit: &Option<String>| commit.as_ref().map_or("no commit".into(), |sha| sha[..sha.len().min(12)].to_owned());
+        let name = |commit: &Option<String>| commit.as_ref().map_or("no commit".into(), |sha| facts::short(sha, 12).to_owned());
         if commit != plan.commit {
             let fault =
                 Fault::refused(format!("the plan is of {}, and the checkout is at {}", name(&plan.commit), name(&commit)));

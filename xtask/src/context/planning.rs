@@ -59,7 +59,7 @@ impl Context {
         for warning in &plan.warnings {
             report::note(&format!("warning: {warning}"));
         }
-        self.refuse_foreign(&plan)?;
+        self.refuse_foreign_writes(plan.builds.iter().map(|build| build.repository.as_str()))?;
         Ok(plan)
     }
 
@@ -133,7 +133,11 @@ impl Context {
         let Some(file) = config.version_file.as_ref().filter(|_| config.builds.iter().any(replaces)) else { return Ok(None) };
         match worktree::commit(&self.runner, &self.repo, &format!("refs/tags/{}", file.version.text))? {
             Some(commit) => {
-                report::note(&format!("{} is released: its own source is built, commit {}", file.version.text, &commit[..7]));
+                report::note(&format!(
+                    "{} is released: its own source is built, commit {}",
+                    file.version.text,
+                    facts::short(&commit, 7)
+                ));
                 self.root_of(&commit).map(Some)
             }
             None => Ok(None),
@@ -168,18 +172,15 @@ impl Context {
     }
 
     /// With the sandbox nothing of another registry may be written, but for one on this machine that was asked for.
-    fn refuse_foreign(&self, plan: &Plan) -> Result<()> {
+    ///
+    /// # Errors
+    /// Refused, naming the repository or tag and the registry that may be written to.
+    pub fn refuse_foreign_writes<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Result<()> {
         let Some(registry) = self.engine.as_ref().and_then(|engine| engine.registry.as_deref()) else { return Ok(()) };
         let is_here = |registry: &&str| ["localhost:", "127.0.0.1:", "[::1]:"].iter().any(|host| registry.starts_with(host));
         let registry = self.global.registry.as_deref().filter(is_here).unwrap_or(registry);
-        match plan.builds.iter().find(|build| !build.repository.starts_with(&format!("{registry}/"))) {
-            Some(build) => {
-                let message = format!("the plan writes to {}, and the sandbox may only write to {registry}", build.repository);
-                Err(Fault::refused(message)
-                    .hint(format!("plan again with `--registry {registry}`, or use `--engine host`"))
-                    .into())
-            }
-            None => Ok(()),
-        }
+        let Some(name) = names.find(|name| !name.starts_with(&format!("{registry}/"))) else { return Ok(()) };
+        let message = format!("the run writes to {name}, and the sandbox may only write to {registry}");
+        Err(Fault::refused(message).hint(format!("use `--registry {registry}`, or `--engine host`")).into())
     }
 }

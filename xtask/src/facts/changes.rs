@@ -2,14 +2,21 @@
 //!
 //! What is built is the working tree, so each comparison ends there, not at the commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Changed;
 use super::git::Git;
+use super::{Changed, short};
 use crate::event::{Compare, Event, Recorded};
 use crate::version::Version;
+
+/// A whole history may take so many times longer than any other answer.
+const HISTORY: u32 = 10;
+
+/// Clones whose history could not be fetched in this run, and why.
+static FAILED: Mutex<BTreeMap<Utf8PathBuf, String>> = Mutex::new(BTreeMap::new());
 
 type Paths = BTreeSet<Utf8PathBuf>;
 
@@ -47,7 +54,7 @@ impl Git<'_> {
             return Changed::Unknown(format!("`{}` is no commit", commit.escape_debug()));
         }
         let whole = if self.has(commit) { Ok(()) } else { self.deepen(&["HEAD"]) };
-        let missing = || format!("commit {} is not in this clone", short(commit));
+        let missing = || format!("commit {} is not in this clone", short(commit, 7));
         known(whole.and_then(|()| if self.has(commit) { self.differs(commit) } else { Err(missing()) }))
     }
 
@@ -88,7 +95,7 @@ impl Git<'_> {
         }
         match self.merge_base(before) {
             Ok(base) if base == before => self.differs(before),
-            _ => Err(format!("the commit before the push, {}, is not part of the branch", short(before))),
+            _ => Err(format!("the commit before the push, {}, is not part of the branch", short(before, 7))),
         }
     }
 
@@ -159,7 +166,7 @@ impl Git<'_> {
 
     fn merge_base(&self, with: &str) -> Result<String, String> {
         let name = if sha(with).is_ok() {
-            short(with)
+            short(with, 7)
         } else {
             with.trim_start_matches("refs/heads/").trim_start_matches("refs/remotes/")
         };
@@ -180,19 +187,35 @@ impl Git<'_> {
 
     /// Fetches the whole history of a shallow clone, such as GitHub's default checkout. It is a probe: it adds to
     /// what git knows and changes nothing that anybody made, and a dry run has to come to the same plan.
-    fn deepen(&self, what: &[&str]) -> Result<(), String> {
-        if self.line("see whether the clone is shallow", &["rev-parse", "--is-shallow-repository"]).as_deref() != Some("true") {
+    pub fn deepen(&self, what: &[&str]) -> Result<(), String> {
+        if !self.is_shallow() {
             return Ok(());
         }
         let remotes = self.line("list the remotes", &["remote"]).unwrap_or_default();
         let remote = remotes.lines().find(|name| *name == "origin").or(remotes.lines().next());
         let failed = |why: &str| format!("the clone is shallow and cannot be deepened: {why} (check it out with fetch-depth: 0)");
         let remote = remote.ok_or_else(|| failed("it has no remote"))?;
+        // One at a time, because git locks what it fetches, and what has failed once is not tried for each who asks.
+        let mut failures = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = failures.get(self.repo) {
+            return Err(failed(why));
+        }
+        if !self.is_shallow() {
+            return Ok(());
+        }
         let tags: &[&str] = if what.contains(&"--tags") { &[] } else { &["--no-tags"] };
         let fetch = ["fetch", "--quiet", "--unshallow", "--no-write-fetch-head", "--no-recurse-submodules"];
         let (flags, refs): (Vec<&str>, Vec<&str>) = what.iter().copied().partition(|word| word.starts_with("--"));
-        let fetched = self.raw("fetch the history", &[&fetch[..], tags, &flags, &[remote], &refs].concat());
-        fetched.map(drop).map_err(|why| failed(&why))
+        let words = [&fetch[..], tags, &flags, &[remote], &refs].concat();
+        let fetched = self.raw_within(self.limit * HISTORY, "fetch the history", &words);
+        fetched.map(drop).map_err(|why| {
+            failures.insert(self.repo.to_owned(), why.clone());
+            failed(&why)
+        })
+    }
+
+    fn is_shallow(&self) -> bool {
+        self.line("see whether the clone is shallow", &["rev-parse", "--is-shallow-repository"]).as_deref() == Some("true")
     }
 }
 
@@ -217,10 +240,6 @@ fn sha(text: &str) -> Result<&str, String> {
 
 fn is_sha(text: &str) -> bool {
     (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn short(sha: &str) -> &str {
-    sha.get(..7).unwrap_or(sha)
 }
 
 #[cfg(test)]

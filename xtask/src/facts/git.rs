@@ -31,11 +31,15 @@ impl<'a> Git<'a> {
 
     /// Stdout as it is, or why there is none.
     pub(super) fn raw(&self, why: &str, args: &[&str]) -> Result<String, String> {
+        self.raw_within(self.limit, why, args)
+    }
+
+    pub(super) fn raw_within(&self, limit: Duration, why: &str, args: &[&str]) -> Result<String, String> {
         if let Some(reason) = self.gave_up.borrow().as_ref() {
             return Err(reason.clone());
         }
         let cmd = Cmd::probe("git", why).args(["-C", self.repo.as_str()]).args(args.iter().copied());
-        let cmd = cmd.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").timeout(self.limit);
+        let cmd = cmd.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").timeout(limit);
         let exit = match self.runner.output(&cmd) {
             Ok(exit) if exit.ok() => return Ok(exit.stdout),
             Ok(exit) => exit,
@@ -102,7 +106,8 @@ impl<'a> Git<'a> {
         if let Some(name) = origin.and_then(|(_, is)| is.strip_prefix("refs/remotes/origin/")) {
             return Some(name.to_owned());
         }
-        let exists = |branch: &&str| refs.iter().any(|(name, _)| name.rsplit_once('/').is_some_and(|(_, last)| last == *branch));
+        let has = |full: &str| refs.iter().any(|(name, _)| *name == full);
+        let exists = |branch: &&str| has(&format!("refs/heads/{branch}")) || has(&format!("refs/remotes/origin/{branch}"));
         ["main", "master"].into_iter().find(exists).map(str::to_owned)
     }
 

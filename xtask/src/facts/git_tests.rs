@@ -35,6 +35,8 @@ fn the_default_branch() {
     lab.clone("other", "");
     lab.git("other", "remote set-head origin --delete");
     assert_eq!(lab.ask("other", |git| git.default_branch()).as_deref(), Some("master"));
+    lab.git("other", "branch feature/main");
+    assert_eq!(lab.ask("other", |git| git.default_branch()).as_deref(), Some("master"), "feature/main is another branch");
     lab.git(".", "init --quiet --initial-branch x none");
     assert_eq!(lab.ask("none", |git| git.default_branch()), None);
 }

@@ -7,7 +7,7 @@ pub mod git;
 mod heredoc;
 pub mod ignore;
 #[cfg(test)]
-mod lab;
+pub mod lab;
 pub mod mounted;
 mod source;
 mod sources;
@@ -341,6 +341,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.chunks(16).map(|bytes| format!("{:01$x}", number(bytes), 2 * bytes.len())).collect()
 }
 
+/// The beginning of a commit. The text may be anybody's, of a label or a file: one that is shorter or no hash stays whole.
+pub fn short(commit: &str, length: usize) -> &str {
+    commit.get(..length).unwrap_or(commit)
+}
+
 /// Hash of texts of which none can pass for part of another, in lower-case hex.
 pub fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -349,6 +354,20 @@ pub fn digest(parts: &[&str]) -> String {
         hash.update(part);
     }
     hex(&hash.finalize())
+}
+
+/// Whether programs of a platform run here without an emulator: processors of x86-64 run those of their 32-bit ancestor.
+pub fn is_native(platform: &str) -> bool {
+    is_native_on(&host_platform(), platform)
+}
+
+fn is_native_on(host: &str, platform: &str) -> bool {
+    platform == host || (host, platform) == ("linux/amd64", "linux/386")
+}
+
+/// Whether programs of a platform run here, in whatever way.
+pub fn runs(platform: &str) -> bool {
+    is_native(platform) || emulates(platform)
 }
 
 /// Whether the kernel runs programs of a foreign platform (binfmt_misc); false where that cannot be told.

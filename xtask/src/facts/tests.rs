@@ -103,6 +103,19 @@ fn without_git_the_rest_is_known() {
 }
 
 #[test]
+fn what_runs_without_an_emulator() {
+    for (host, platform, native) in [
+        ("linux/amd64", "linux/amd64", true),
+        ("linux/amd64", "linux/386", true),
+        ("linux/amd64", "linux/arm64", false),
+        ("linux/arm64", "linux/386", false),
+        ("linux/arm64", "linux/arm/v7", false),
+    ] {
+        assert_eq!(is_native_on(host, platform), native, "{platform} on {host}");
+    }
+}
+
+#[test]
 fn a_dockerfile_that_is_none() {
     let lab = lab();
     lab.write("work", "Dockerfile", "FRUM x\n");

@@ -10,6 +10,11 @@ use crate::config::{Secret, TestKind};
 /// # Errors
 /// Names the first field that a plan made by this program cannot have.
 pub fn check(plan: &Plan) -> Result<(), String> {
+    // It is named to git, and in words.
+    let is_commit = |text: &&String| matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if let Some(commit) = plan.commit.as_ref().filter(|commit| !is_commit(commit)) {
+        return Err(format!("the commit is \"{}\"", commit.escape_debug()));
+    }
     // Whoever walks a plan goes from parents to children: in a circle it would never end.
     let mut before = BTreeSet::new();
     let mut loaded = BTreeSet::new();
@@ -111,6 +116,15 @@ mod tests {
         builds[1].test.load.push("acme/a:local".into());
         let error = check(&plan(builds)).unwrap_err();
         assert_eq!(error, "a local name, which another build has, of b is \"acme/a:local\"");
+    }
+
+    #[test]
+    fn a_commit_is_one_and_no_option_of_git() {
+        let of = |commit: &str| check(&crate::plan::Plan { commit: Some(commit.into()), ..plan(Vec::new()) });
+        assert_eq!(of(&"0a".repeat(20)), Ok(()));
+        for bad in ["", "main", "--force", "ääääääääääääääääääää"] {
+            assert_eq!(of(bad).unwrap_err(), format!("the commit is \"{bad}\""));
+        }
     }
 
     #[test]

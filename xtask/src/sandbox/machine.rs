@@ -22,9 +22,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Exit code 3 with what to do, for another system, another distribution, or without root.
 pub fn suitable(runner: &Runner) -> Result<()> {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let debian = os_release(&release, "ID") == Some("debian") && Utf8Path::new(KEYRING).exists();
-    let fault = if !debian {
-        Fault::not_ready("the sandbox needs Debian, and this is another system")
+    let fault = if let Some(found) = other_system(&release) {
+        Fault::not_ready(format!("the sandbox needs Debian 12 (bookworm), and this is {found}"))
+    } else if !Utf8Path::new(KEYRING).exists() {
+        Fault::not_ready(format!("the sandbox needs {KEYRING}"))
     } else if !rustix::process::geteuid().is_root() {
         Fault::not_ready("the sandbox needs root")
     } else if let Some(tool) = ["ip", "setsid", "perl", "tar"].into_iter().find(|tool| runner.which(tool).is_none()) {
@@ -34,6 +35,13 @@ pub fn suitable(runner: &Runner) -> Result<()> {
         return Ok(());
     };
     Err(fault.hint("start Docker and use `--engine host`").into())
+}
+
+/// What this system is, unless it is the one whose packages, libc and Python the sandbox is made of.
+fn other_system(release: &str) -> Option<&str> {
+    let is = |name| os_release(release, name);
+    let suits = (is("ID"), is("VERSION_CODENAME")) == (Some("debian"), Some("bookworm"));
+    (!suits).then(|| is("PRETTY_NAME").unwrap_or("another system"))
 }
 
 /// The value of `NAME=value` or `NAME="value"`.
@@ -251,6 +259,14 @@ mod tests {
         let (_dir, runner) = with_fake("pyenv", &format!("echo '{}'", root.path().display()));
         let found: Vec<String> = interpreters(&runner).into_iter().map(|python| python.full).collect();
         assert_eq!(found, ["3.9.1"], "one without its program is half installed");
+    }
+
+    #[test]
+    fn another_system_is_named() {
+        let debian = |codename: &str| format!("PRETTY_NAME=\"Debian ({codename})\"\nID=debian\nVERSION_CODENAME={codename}\n");
+        assert_eq!(other_system(&debian("bookworm")), None);
+        assert_eq!(other_system(&debian("trixie")), Some("Debian (trixie)"));
+        assert_eq!(other_system("ID=mint\nVERSION_CODENAME=bookworm\n"), Some("another system"));
     }
 
     #[test]

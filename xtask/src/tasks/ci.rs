@@ -38,7 +38,7 @@ fn pipeline(context: &Context) -> Result<()> {
     }
     let moves = matches!(plan.event, Event::Tag { .. }) || plan.builds.iter().any(|build| !build.push.moving.is_empty());
     step("static-checks", || static_checks::run(context, &static_checks::Args {}))?;
-    step("gen-dockerfiles --check", || gen_dockerfiles::run(context, &gen_dockerfiles::Args { check: true }))?;
+    step("gen-dockerfiles --check", || gen_dockerfiles::apply(context, context.root(&plan)?, true))?;
     step("ci-build --mode test", || ci_build::run(context, &ci_build::Args::test()))?;
     if plan.scan.is_some() {
         step("scan", || scan::step(context))?;

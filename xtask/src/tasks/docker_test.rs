@@ -50,8 +50,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let _lock = lock::take(&folder)?;
     let engine = health::engine(&context.runner)?;
     let gpus = engine["Runtimes"].get("nvidia").is_some() && std::path::Path::new("/dev/nvidia0").exists();
-    let own = facts::host_platform();
-    let machine = Machine { runs: &|platform| platform == own || facts::emulates(platform), gpus };
+    let machine = Machine { runs: &facts::runs, gpus };
     let registry = Live::new(&context.runner);
     let candidates = candidate::candidates(&plan, &registry)?;
     let before = candidate::marked(&plan, &registry, &candidates)?;

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Fault;
 use crate::scan::database::{self, Ready};
-use crate::{docker, facts, report, sandbox};
+use crate::{credentials, docker, facts, report, sandbox};
 
 /// Builds of a matrix need room for their layers and for what the engine unpacks.
 const DISK_GIB: u64 = 10;
@@ -160,12 +160,9 @@ fn registry(config: &Config) -> Row {
 
 /// Whether the variables are set; never what they hold.
 fn login(context: &Context, config: &Config) -> Row {
-    let (user, password) = &config.login;
-    let unset: Vec<&str> =
-        [user, password].into_iter().filter(|name| !context.env.contains_key(*name)).map(String::as_str).collect();
-    match unset.as_slice() {
-        [] => Row::ok("login", format!("{user} and {password} are set")),
-        names => Row::optional("login", format!("{} not set", names.join(", ")), "only needed to publish"),
+    match credentials::variables(config, &context.env) {
+        Ok((user, password)) => Row::ok("login", format!("{user} and {password} are set")),
+        Err(names) => Row::optional("login", format!("{} not set", names.join(", ")), "only needed to publish"),
     }
 }
 
@@ -212,7 +209,7 @@ fn pods(context: &Context, kube: &Kube) -> Row {
 fn emulation(context: &Context, config: &Config) -> Row {
     let own = facts::host_platform();
     let mut foreign: Vec<&str> = config.builds.iter().flat_map(|build| &build.platforms).map(String::as_str).collect();
-    foreign.retain(|platform| *platform != own && !config.builders.contains_key(*platform));
+    foreign.retain(|platform| !facts::is_native(platform) && !config.builders.contains_key(*platform));
     foreign.sort_unstable();
     foreign.dedup();
     let registered = |platform: &&str| facts::emulates(platform);
@@ -251,7 +248,7 @@ fn extras(context: &Context) -> Vec<Row> {
         Some(path) => Row::ok(what, path),
         None => Row::optional(what, "not found", fix),
     };
-    vec![extra("crane", "optional: reads registries faster"), extra("cosign", "optional: only for `sign`")]
+    vec![extra("crane", "optional: reads registries faster")]
 }
 
 fn disk(context: &Context) -> Row {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::config::condition::{Subject, selects};
 use crate::config::paths::normal;
@@ -15,7 +16,7 @@ use crate::plan::{self, BY_NAME, Build, Plan, Touch};
 use crate::receipt::{self, Receipt};
 use crate::registry::{Live, Registry as _, each};
 use crate::version::Version;
-use crate::{history, report};
+use crate::{facts, history, report};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -64,6 +65,11 @@ fn builds(context: &Context, args: &Args) -> Result<()> {
     if wanted.is_empty() {
         let skipped = plan.skipped.iter().find(|skipped| args.what.as_ref().is_none_or(|what| *what == skipped.id));
         let Some(skipped) = skipped else { return Err(nothing(args, plan.builds.iter().map(|build| build.id.as_str()))) };
+        if context.json {
+            // A list as of those that are in; what is left out moves no tag.
+            let left_out = json!({ "id": skipped.id, "skipped": skipped.reasons });
+            return report::data(&[left_out]);
+        }
         report::result(&format!("{}: left out by {}: {}", skipped.id, plan.event.flag(), skipped.reasons.join("; ")));
         return Ok(());
     }
@@ -139,7 +145,7 @@ fn tags(runner: &Runner, repo: &Utf8Path, plan: &Plan, build: &Build, registry: 
 fn text(told: &Told) -> String {
     let mut lines = vec![told.id.clone()];
     lines.extend(told.reasons.iter().map(|reason| format!("  because  {reason}")));
-    let since = told.since.as_deref().map_or("an earlier source", |commit| &commit[..commit.len().min(12)]);
+    let since = told.since.as_deref().map_or("an earlier source", |commit| facts::short(commit, 12));
     match &told.changed {
         None => lines.push("  changed  not known: there is no receipt of an earlier build in target/slipway/receipts".into()),
         Some(changed) if changed.is_empty() => lines.push(format!("  changed  nothing since it was built here from {since}")),

@@ -16,10 +16,14 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let config = context.config()?;
-    let generated = generated(&context.repo, config)?;
-    let mode = Mode::of(args.check, &context.runner);
-    let changed = generated.apply(&context.repo, mode)?;
+    apply(context, &context.repo, args.check)
+}
+
+/// For the source of a plan, which may be that of a released version.
+pub fn apply(context: &Context, root: &Utf8Path, check: bool) -> Result<()> {
+    let generated = generated(root, &context.config_of(root)?)?;
+    let mode = Mode::of(check, &context.runner);
+    let changed = generated.apply(root, mode)?;
     let verb = if mode == Mode::DryRun { "would change" } else { "changed" };
     report::note(&format!("{} generated Dockerfiles, {changed} {verb}", generated.files.len()));
     Ok(())

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::error::{self, Fault};
+use crate::generated::Mode;
 use crate::{credentials, docker, report};
 
 #[derive(clap::Args, Debug)]
@@ -22,10 +23,13 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     // Made beside and moved into place when it works: an earlier login stays until then.
     let login = credentials::folder(&context.env, &context.repo)?;
     let made = login.with_file_name("docker-new");
-    credentials::create(&made, context.docker_config().as_deref(), registry)?;
     let cmd = docker::login(registry, &credentials.username, &credentials.password).env("DOCKER_CONFIG", made.as_str());
-    let result = context.runner.output(&cmd).and_then(|exit| context.runner.check(&cmd, &exit).map(|()| exit.skipped));
-    if let Ok(false) = result {
+    if Mode::of(false, &context.runner) == Mode::DryRun {
+        return context.runner.output(&cmd).map(drop);
+    }
+    credentials::create(&made, context.docker_config().as_deref(), registry)?;
+    let result = context.runner.output(&cmd).and_then(|exit| context.runner.check(&cmd, &exit));
+    if result.is_ok() {
         credentials::remove(&login)?;
         std::fs::rename(&made, &login).with_context(|| format!("cannot create {login}"))?;
         report::note(&format!("logged in to {registry} as {} until `cargo xtask logout`", credentials.username));

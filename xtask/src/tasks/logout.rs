@@ -18,7 +18,11 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
         return Ok(());
     }
     // The links in it are not followed.
-    context.runner.read(&Cmd::cleanup("rm", "log out").args(["-r", "-f", folder.as_str()]))?;
-    report::note("logged out");
+    let cmd = Cmd::cleanup("rm", "log out").args(["-r", "-f", folder.as_str()]);
+    let exit = context.runner.output(&cmd)?;
+    context.runner.check(&cmd, &exit)?;
+    if !exit.skipped {
+        report::note("logged out");
+    }
     Ok(())
 }

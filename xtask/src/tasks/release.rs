@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use camino::Utf8PathBuf;
+use serde_json::json;
 
 use crate::config::suggest;
 use crate::context::Context;
@@ -103,9 +104,16 @@ fn plan_for(context: &Context, version: &str) -> Result<Plan> {
 
 fn undo(context: &Context, file: &Utf8PathBuf) -> Result<()> {
     let entries = journal::read(file)?;
+    context.refuse_foreign_writes(entries.iter().map(|entry| entry.tag.as_str()))?;
     let undone = journal::undo(&Live::new(&context.runner), &journal::undo_plan(&entries));
-    undone.iter().for_each(|(tag, undone)| report::result(&journal::describe(tag, undone)));
-    let left = undone.iter().filter(|(_, undone)| !matches!(undone, Ok(Undone::Back(_) | Undone::Untouched))).count();
+    let is_back = |undone: &Result<Undone>| matches!(undone, Ok(Undone::Back(_) | Undone::Untouched));
+    let left = undone.iter().filter(|(_, undone)| !is_back(undone)).count();
+    if context.json {
+        let line = |(tag, undone): &(String, Result<Undone>)| json!({ "tag": tag, "back": is_back(undone), "said": journal::describe(tag, undone) });
+        report::data(&undone.iter().map(line).collect::<Vec<_>>())?;
+    } else {
+        undone.iter().for_each(|(tag, undone)| report::result(&journal::describe(tag, undone)));
+    }
     if left == 0 {
         return Ok(());
     }

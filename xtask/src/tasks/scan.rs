@@ -26,7 +26,8 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let plan = context.plan()?;
+    // Only the registry tells what is reused. A plan that was handed over was asked before the others were built.
+    let plan = if args.reused && !context.is_handed_a_plan() { context.resolved()? } else { context.plan()? };
     let builds: Vec<&Build> = plan.builds.iter().filter(|build| !args.reused || build.action == Action::Reuse).collect();
     if builds.is_empty() {
         report::note("nothing to scan");

@@ -16,6 +16,7 @@ pub struct Args {}
 
 pub fn run(context: &Context, _args: &Args) -> Result<()> {
     let plan = context.draft()?;
+    let root = context.root(&plan)?;
     let checks: Vec<&Check> = plan.checks.iter().filter(|check| check.is_static()).collect();
     if checks.is_empty() {
         report::note("no checks for this machine in the plan");
@@ -24,7 +25,7 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     for check in checks {
         let one = |words: &[String], left: Duration, _: &mut Outcome| {
             let cmd = Cmd::change(&words[0], format!("check {}", check.name)).args(words[1..].to_vec());
-            check::here(&context.runner, check, &cmd.dir(&context.repo).timeout(left), report::note)
+            check::here(&context.runner, check, &cmd.dir(root).timeout(left), report::note)
         };
         outcomes.extend(check::commands(check, Instant::now(), one)?);
     }

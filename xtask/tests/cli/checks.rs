@@ -145,6 +145,26 @@ fn one_that_changes_what_was_built_fails() {
 }
 
 #[test]
+fn a_released_version_is_checked_in_its_own_source() {
+    let lab = Lab::new();
+    lab.write(
+        "docker/images.toml",
+        "schema = 1\nregistry = 'localhost:1'\nversion-file = 'VERSION'\n[image.web]\n[check.own]\nrun = './own'\n\
+         [on.schedule]\ncron = '0 3 * * 0'\ntags = ['{version}']\nreplace = true\n",
+    );
+    lab.write("VERSION", "v1.0.0\n");
+    lab.write("own", "#!/bin/sh\n");
+    lab.git(&["init", "--quiet", "--initial-branch=main"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["update-index", "--chmod=+x", "own"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    lab.git(&["tag", "v1.0.0"]);
+    lab.write("own", "#!/bin/sh\nexit 1\n");
+    lab.git(&["commit", "--quiet", "--all", "-m", "two"]);
+    lab.run(&["static-checks", "--event", "schedule"]).expect(0, &["v1.0.0 is released: its own source is built"]);
+}
+
+#[test]
 fn ctrl_c_takes_it_down_too() {
     let lab = lab("  *\" up \"*) echo $$ > ../pid; sleep 600 ;;");
     lab.write("docker/images.toml", IMAGES.replace("'2s'", "'5m'"));
@@ -168,4 +188,7 @@ fn a_dry_run_leaves_the_logs_of_the_last_run() {
     let ran = lab.run(&[&CHECK[..], &["--check", "unit", "--dry-run"]].concat());
     ran.expect(0, &["docker exec slipway-check-unit-"]);
     assert_eq!(std::fs::read_to_string(lab.repo().join(log)).unwrap(), "what the last run said\n");
+    let ran = lab.run(&[&CHECK[..], &["--check", "stack", "--dry-run"]].concat());
+    ran.expect(0, &[" up --detach ", " down "]);
+    assert!(!lab.repo().join("target/slipway/compose-stack.yml").exists());
 }

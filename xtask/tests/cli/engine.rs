@@ -83,4 +83,11 @@ fn what_a_dry_run_prints_can_be_pasted() {
     let ran = lab.run(&[&TEST[..], &["--dry-run"]].concat()).expect(0, &["docker buildx bake --file -"]);
     assert!(!lab.repo().join("../started").exists(), "{}", ran.stderr);
     assert!(ran.stderr.contains("cargo xtask plan --resolve --event local --format bake | "), "{}", ran.stderr);
+    // Nothing that makes another plan or takes another builder is left out.
+    std::fs::rename(lab.repo().join("docker/images.toml"), lab.repo().join("my images.toml")).unwrap();
+    for builder in [["--builder", "farm"], ["--builders", "farm,barn"]] {
+        let other = ["--dry-run", "--registry", "localhost:1", "--config", "my images.toml", builder[0], builder[1]];
+        let said = format!("--event local {} --registry localhost:1 --config 'my images.toml' --format bake", builder.join(" "));
+        lab.run(&[&TEST[..], &other].concat()).expect(0, &[&said]);
+    }
 }

@@ -204,6 +204,61 @@ fn logout_leaves_nothing_of_a_login_that_was_killed() {
 }
 
 #[test]
+fn a_dry_run_logs_nobody_in_or_out() {
+    let lab = Lab::with_docker(GOOD);
+    lab.program("rm", "exec /bin/rm \"$@\"");
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    let login = |flags: &[&str]| {
+        let mut login = lab.command(&[&["login", "--engine", "host"], flags].concat());
+        crate::lab::Ran::from(login.env("DOCKER_USERNAME", "me").env("DOCKER_PASSWORD", "secret").output().unwrap())
+    };
+    login(&["--dry-run"]).expect(0, &["docker login --username me"]);
+    assert!(!lab.secrets().exists());
+    login(&[]).expect(0, &["logged in"]);
+    let ran = lab.run(&["logout", "--dry-run"]).expect(0, &["rm -r -f"]);
+    assert!(!ran.stderr.contains("logged out"), "{}", ran.stderr);
+    assert!(lab.secrets().exists());
+}
+
+#[test]
+fn the_login_is_there_for_doctor_as_it_is_for_login() {
+    let lab = Lab::with_docker(GOOD);
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    let said = |env: &[(&str, &str)]| {
+        let ran = lab.command(&["doctor", "--engine", "host", "--json"]).envs(env.iter().copied()).output().unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let row = rows.as_array().unwrap().iter().find(|row| row["what"] == "login").unwrap();
+        row["found"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(said(&[("DOCKER_USERNAME", "me"), ("DOCKER_PASSWORD", "")]), "DOCKER_PASSWORD not set");
+    assert_eq!(said(&[("GITHUB_ACTOR", "me"), ("GITHUB_TOKEN", "x")]), "GITHUB_ACTOR and GITHUB_TOKEN are set");
+}
+
+#[test]
+fn what_was_undone_and_left_out_as_json() {
+    let (one, two) = (format!("sha256:{}", "1".repeat(64)), format!("sha256:{}", "2".repeat(64)));
+    let lab = Lab::with_docker(&format!("case \"$*\" in *Manifest.Digest*) echo {one}; exit ;; esac\n{GOOD}"));
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    lab.write("j.jsonl", format!("{{\"tag\": \"ghcr.io/acme/web:1\", \"old\": \"{one}\", \"new\": \"{two}\"}}\n"));
+    let json = |args: &[&str]| -> serde_json::Value {
+        let ran = lab.run(&[args, &["--engine", "host", "--json"]].concat()).expect(0, &[]);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let undone = json(&["release", "--undo", "j.jsonl"]);
+    assert_eq!((&undone[0]["tag"], &undone[0]["back"]), (&"ghcr.io/acme/web:1".into(), &true.into()), "{undone:#}");
+
+    lab.git(&["init", "--quiet", "--initial-branch=main"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    lab.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    lab.write("README.md", "no image takes it\n");
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "two"]);
+    let skipped = json(&["explain", "web", "--event", "pr:1"]);
+    assert!(skipped[0]["id"] == "web" && skipped[0]["skipped"].is_array(), "{skipped:#}");
+}
+
+#[test]
 fn what_is_made_up_for_is_pinned_as_well() {
     let digest = format!("sha256:{}", "1".repeat(64));
     let lab = Lab::with_docker(&format!(

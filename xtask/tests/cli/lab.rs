@@ -86,6 +86,12 @@ impl Lab {
         std::fs::write(path, text).unwrap();
     }
 
+    pub fn git(&self, args: &[&str]) {
+        let mut git = Command::new("git");
+        git.current_dir(self.repo()).args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(args);
+        assert!(git.output().unwrap().status.success(), "{args:?}");
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         self.settle(&mut command);

@@ -70,6 +70,22 @@ fn a_clean_image_passes_and_leaves_its_report() {
 }
 
 #[test]
+fn what_is_reused_is_scanned_without_a_plan_of_before() {
+    // Candidate and mark are the same image: it was tested, and is not built again.
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let lab = lab(VERSION, "true", &report(&["CRITICAL"]));
+    lab.program("docker", &format!("case \"$*\" in *Manifest.Digest*) echo {digest}; exit ;; esac\n{ENGINE}{GOOD}"));
+    lab.write(
+        "docker/images.toml",
+        format!("registry = \"localhost:1\"\nnamespace = \"acme\"\n{IMAGES}[on.branch.main]\ntags = [\"{{sha}}\"]\n"),
+    );
+    lab.git(&["init", "--quiet", "--initial-branch=main"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    lab.run(&[&SCAN[..], &["--reused", "--event", "branch:main"]].concat()).expect(10, &["cannot publish web"]);
+}
+
+#[test]
 fn findings_fail_from_their_severity_on() {
     let mixed = report(&["HIGH", "CRITICAL"]);
     for (fail_on, scan, code) in [
