@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use crate::docker::familiar;
 use crate::exec::Runner;
 use crate::plan::labels::MadeOf;
-use crate::registry::{AT_ONCE, Live, Peeked, split};
+use crate::registry::{AT_ONCE, Live, Peek, Peeked, split};
 use crate::{generated, parallel};
 
 /// How many digests are remembered; beyond that, those of the last run alone.
@@ -49,12 +49,15 @@ pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>
         if silent.lock().is_ok_and(|silent| silent.contains(&host)) {
             return None;
         }
-        let found = registry.peek(&asked);
-        if let (None, Ok(mut silent)) = (&found, silent.lock()) {
-            silent.insert(host);
-        }
-        let found = found?;
-        let digest = found.map(|digest| digest.to_string());
+        let digest = match registry.peek(&asked) {
+            Peek::Is(digest) => Some(digest.to_string()),
+            Peek::Absent => None,
+            Peek::Unknown => return None,
+            Peek::Silent => {
+                silent.lock().ok()?.insert(host);
+                return None;
+            }
+        };
         let says = digest.as_ref().map(|digest| {
             let pinned = || format!("{}@{digest}", split(asked.split('@').next().unwrap_or(&asked)).0);
             known.get(digest).cloned().or_else(|| registry.peek_config(&pinned()))

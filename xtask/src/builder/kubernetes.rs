@@ -16,7 +16,7 @@ use crate::config::{Env, types};
 use crate::docker::{self, BUILDKIT};
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::registry::Live;
+use crate::registry::{Live, Peek};
 use crate::{build, credentials, report};
 
 const DRIVER: &str = "kubernetes";
@@ -253,14 +253,14 @@ fn forget(place: &Place<'_>, cluster: &Cluster) -> Result<()> {
 fn image(place: &Place<'_>, rootless: bool) -> Result<String> {
     let (name, version) = (BUILDKIT.0, format!("{}{}", BUILDKIT.1, if rootless { "-rootless" } else { "" }));
     let reference = format!("docker.io/{name}:{version}");
-    match Live::new(place.runner).peek(&reference).flatten() {
-        Some(digest) => Ok(format!("docker.io/{name}@{digest}")),
+    match Live::new(place.runner).peek(&reference) {
+        Peek::Is(digest) => Ok(format!("docker.io/{name}@{digest}")),
         // The sandbox makes an image of its own, which no cluster has.
-        None if place.private => {
+        _ if place.private => {
             let fault = Fault::not_ready(format!("cannot make a builder: cannot ask for the digest of {reference}"));
             Err(fault.hint("name one that the cluster can fetch: options = { image = \"NAME@sha256:…\" }").into())
         }
-        None => container::image(place, &version),
+        _ => container::image(place, &version),
     }
 }
 

@@ -31,6 +31,18 @@ pub struct Peeked {
     pub made_of: MadeOf,
 }
 
+/// An answer that we can do without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peek {
+    Is(Digest),
+    /// There is no such image.
+    Absent,
+    /// The registry does not tell us of this image; it may of others.
+    Unknown,
+    /// The registry does not answer.
+    Silent,
+}
+
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -110,14 +122,19 @@ impl Live {
         .into()
     }
 
-    /// What a reference points at, asked once and not for long: `None` if that is not known, `Some(None)` if there is nothing.
-    pub fn peek(&self, reference: &str) -> Option<Option<Digest>> {
+    /// What a reference points at, asked once and not for long.
+    pub fn peek(&self, reference: &str) -> Peek {
         let cmd = self.digest_of(Effect::Probe, reference).timeout(PEEK);
-        let exit = self.runner.output(&cmd).ok()?;
+        let Ok(exit) = self.runner.output(&cmd) else { return Peek::Silent };
         if exit.ok() {
-            return Digest::parse(exit.stdout.trim()).ok().map(Some);
+            return Digest::parse(exit.stdout.trim()).map_or(Peek::Unknown, Peek::Is);
         }
-        (!exit.timed_out && said(&exit.stderr) == Said::Absent).then_some(None)
+        match said(&exit.stderr) {
+            _ if exit.timed_out => Peek::Silent,
+            Said::Absent => Peek::Absent,
+            Said::NotLoggedIn | Said::Denied | Said::Unsupported => Peek::Unknown,
+            Said::Transient | Said::Other => Peek::Silent,
+        }
     }
 
     /// What the configuration of an image says, asked once and not for long: `None` if that is not known.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 use crate::parallel;
 pub use image::{Image, difference};
-pub use live::{Live, Peeked};
+pub use live::{Live, Peek, Peeked};
 
 /// Requests in flight at once; more make most registries answer 429.
 pub const AT_ONCE: usize = 4;

@@ -32,6 +32,7 @@ pub fn run(context: &mut Context, args: &Args) -> Result<()> {
 fn pipeline(context: &Context) -> Result<()> {
     let plan = context.resolved()?;
     release::refuse_a_part(context, &plan)?;
+    release::has_tools(context, &plan)?;
     if !plan.has_work && plan.publishes {
         report::note("nothing to do: everything is built, tested and published, and the tags are where they belong");
         return Ok(());

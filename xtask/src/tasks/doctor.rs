@@ -248,7 +248,7 @@ fn extras(context: &Context) -> Vec<Row> {
         Some(path) => Row::ok(what, path),
         None => Row::optional(what, "not found", fix),
     };
-    vec![extra("crane", "optional: reads registries faster")]
+    vec![extra("crane", "only to release a version, or to rehearse that; reads registries faster")]
 }
 
 fn disk(context: &Context) -> Row {

@@ -85,6 +85,19 @@ pub fn refuse_a_part(context: &Context, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// Asked before anything is built or published, for what comes last must not be what is lacking.
+///
+/// # Errors
+/// Not ready: a version is released, and nothing here can list tags.
+pub fn has_tools(context: &Context, plan: &Plan) -> Result<()> {
+    let is_release = matches!(plan.event, Event::Tag { .. }) && plan.publishes;
+    if is_release && context.runner.which("crane").is_none() {
+        let fault = Fault::not_ready("cannot release a version without crane, which tells whether a newer one was released");
+        return Err(fault.hint("install crane (go install github.com/google/go-containerregistry/cmd/crane@latest)").into());
+    }
+    Ok(())
+}
+
 fn parse(version: &str) -> Result<Version> {
     Version::parse(version).map_err(|error| Fault::usage(format!("cannot release {version}: {error}")).into())
 }

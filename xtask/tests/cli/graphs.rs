@@ -259,6 +259,41 @@ fn what_was_undone_and_left_out_as_json() {
 }
 
 #[test]
+fn a_base_that_is_denied_takes_none_of_its_neighbours_along() {
+    let digest = format!("sha256:{}", "1".repeat(64));
+    // The denied one is asked first and answers first.
+    let lab = Lab::with_docker(&format!(
+        r#"case "$*" in
+  *Manifest.Digest*" r.example/a-secret:1") echo "ERROR: r.example/a-secret:1: 403 Forbidden" >&2; exit 1 ;;
+  *Manifest.Digest*" r.example/"*) sleep 0.5; echo {digest} ;;
+  *imagetools*) echo '{{"rootfs": {{}}, "config": {{}}}}' ;;
+esac"#
+    ));
+    lab.write("docker/images.toml", "schema = 1\n[image.web]\n");
+    let others: String = (1..=6).map(|at| format!("COPY --from=r.example/b:{at} /a /{at}\n")).collect();
+    lab.write("Dockerfile", format!("FROM r.example/a-secret:1\n{others}"));
+    let plan = lab.run(&["plan", "--resolve", "--json", "--engine", "host"]).expect(0, &[]).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let pinned: Vec<_> =
+        (1..=6).map(|at| serde_json::json!([format!("r.example/b:{at}"), format!("r.example/b@{digest}")])).collect();
+    assert_eq!(plan["builds"][0]["parents"], serde_json::Value::from(pinned));
+}
+
+#[test]
+fn a_version_is_not_begun_that_could_not_be_released() {
+    let lab = Lab::with_docker(&format!("case \"$*\" in *imagetools*) echo 'ERROR: not found' >&2; exit 1 ;; esac\n{GOOD}"));
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
+    lab.git(&["init", "--quiet", "--initial-branch=main"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    for task in [&["ci"][..], &["ci-build", "--mode", "push"]] {
+        let ran = lab.run(&[task, &["--event", "tag:v1.0.0", "--engine", "host"]].concat());
+        let ran = ran.expect(3, &["cannot release a version without crane", "hint: install crane"]);
+        assert!(!ran.stderr.contains("▸"), "nothing was begun: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_is_made_up_for_is_pinned_as_well() {
     let digest = format!("sha256:{}", "1".repeat(64));
     let lab = Lab::with_docker(&format!(
