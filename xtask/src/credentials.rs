@@ -37,7 +37,7 @@ pub fn folder(env: &Env, repo: &Utf8Path) -> Result<Utf8PathBuf> {
     Ok(secrets(env, repo)?.join("docker"))
 }
 
-/// User and password, and where they come from. Neither is ever printed.
+/// User and password; the latter is never printed.
 pub struct Credentials {
     pub username: String,
     pub password: String,

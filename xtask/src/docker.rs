@@ -39,7 +39,7 @@ pub fn bake(file: &str, repo: &Utf8Path, builder: Option<&str>, metadata: &Utf8P
     cmd.env("BUILDX_METADATA_PROVENANCE", "disabled").dir(repo).stdin(file)
 }
 
-/// Engine facts as JSON; see `engine::Engine`.
+/// What the engine says of itself, as JSON.
 pub fn info() -> Cmd {
     Cmd::probe("docker", "ask the engine about itself").args(["info", "--format", "{{json .}}"]).timeout(ANSWER)
 }
@@ -109,7 +109,7 @@ pub fn tag(image: &str, name: &str) -> Cmd {
     Cmd::change("docker", format!("give {image} its name {name}")).args(["tag", image, name]).timeout(CHORE)
 }
 
-/// Fetches an image by its digest, for engines that do not keep what a builder pushed.
+/// Fetches an image: one that a builder pushed and the engine did not keep, or one that a check runs in.
 pub fn pull(reference: &str, platform: Option<&str>) -> Cmd {
     let cmd = Cmd::change("docker", format!("fetch {reference}")).args(["pull", "--quiet"]);
     let cmd = platform.map_or(cmd.clone(), |platform| cmd.args(["--platform", platform]));

@@ -209,7 +209,7 @@ impl Runner {
             shell.change_dir(dir);
         }
         let short = shell.cmd(&cmd.program).args(&cmd.args).envs(&self.env).quiet().ignore_status();
-        let short = short.envs(cmd.env.iter().chain(&cmd.secret_env).map(|(name, value)| (name, value)));
+        let short = short.envs(cmd.env.iter().map(|(name, value)| (name, value)));
         let output = short.output().with_context(|| cannot_start(cmd))?;
         self.fail_if_interrupted(cmd)?;
         Ok(Exit {
@@ -229,7 +229,7 @@ impl Runner {
         });
         // Merged here, because duct lets the first `env` of a name win and the command's own must.
         let mut env = self.env.clone();
-        env.extend(cmd.env.iter().chain(&cmd.secret_env).cloned());
+        env.extend(cmd.env.iter().cloned());
         for (name, value) in env {
             expression = expression.env(name, value);
         }

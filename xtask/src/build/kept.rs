@@ -17,7 +17,7 @@ use crate::registry::{AT_ONCE, Digest};
 /// Builds that write somewhere else (a candidate, a cache) start always, and so do those whose key promises nothing.
 ///
 /// # Errors
-/// The engine does not answer.
+/// docker can't be started. An engine that does not answer has no images.
 pub fn find(runner: &Runner, plan: &Plan, receipts: &BTreeMap<String, Receipt>) -> Result<Vec<Outcome>> {
     let may_stay = |build: &&Build| {
         let only_loads = !build.pushes_candidate() && build.test.cache_to.is_empty();

@@ -22,6 +22,9 @@ pub fn resolve(
     let mut faults = Vec::new();
     let mut try_key = |key: &'static str, said: String| faults.push((key, said));
     let kind = kind(written, fill).map_err(|(key, said)| try_key(key, said)).ok();
+    if !written.deps.is_empty() && matches!(kind, Some(TestKind::Http { .. } | TestKind::Healthy)) {
+        try_key("deps", "deps are installed for `run`; with http or healthy the image starts as it is (remove deps)".into());
+    }
     let mut mounts = Vec::new();
     for mount in &written.mounts {
         match split_mount(&fill(mount), root) {

@@ -88,7 +88,7 @@ fn or_dash(text: &Option<String>) -> &str {
     text.as_deref().unwrap_or("-")
 }
 
-/// Outputs for `$GITHUB_OUTPUT`: `matrix`, `has_work`, `version`, `rebuild`, one `name=value` a line.
+/// Outputs for `$GITHUB_OUTPUT`: `matrix`, `has_work`, `publishes`, `version`, `rebuild`, one `name=value` a line.
 pub fn github(plan: &Plan) -> String {
     let legs: Vec<Value> = legs(plan).into_iter().map(leg).collect();
     let rebuild = plan.builds.iter().any(|build| build.test.fresh);

@@ -273,6 +273,10 @@ fn keys_of_an_image() {
         ("[image.a.test]\nhttp = '80'", "f:2: test of `a`: `80` is not a port and path (write \":8000/health\")"),
         ("[image.a]\ntest = [{ run = 'x' }, { run = 'y' }]\n[image.b]\ntest = { run = 'x' }", ""),
         (
+            "[image.a]\ntest = { http = ':80/', deps = { ci = 'true' } }",
+            "f:2: test of `a`: deps are installed for `run`; with http or healthy the image starts as it is (remove deps)",
+        ),
+        (
             "[image.a]\ntest = [{ run = 'x', log = 'l.log' },\n{ run = 'y', log = 'l.log' }]",
             "f:2: two tests of `a` write l.log (give each a log of its own, or leave it out)",
         ),
