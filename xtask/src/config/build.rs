@@ -21,7 +21,8 @@ pub struct Builder<'a> {
     pub name: &'a str,
     pub whens: &'a [When],
     pub base: &'a Layered,
-    pub policies: Vec<Policy>,
+    /// With whether something in it differs from build to build.
+    pub policies: Vec<(Policy, bool)>,
     /// See [`super::matrix::is_apart`].
     pub apart: bool,
     /// By which of `whens` hold: most builds share theirs.
@@ -70,7 +71,8 @@ impl Builder<'_> {
         let secrets = written.secrets.iter().map(|(name, secret)| (name.clone(), paths.secret(secret))).collect();
         let tests = paths.tests();
         let fill = |text: &String| names.fill(text);
-        let happens = |policy: &&Policy| written.local_only != Some(true) || policy.event == EventKey::Local;
+        let happens = |(policy, _): &&(Policy, bool)| written.local_only != Some(true) || policy.event == EventKey::Local;
+        let filled = |(policy, differs): &(Policy, bool)| if *differs { names.policy(policy) } else { policy.clone() };
         let fill_all = |texts: &BTreeMap<String, String>, fill: &dyn Fn(&str) -> String| {
             texts.iter().map(|(name, text)| (name.clone(), fill(text))).collect()
         };
@@ -87,7 +89,7 @@ impl Builder<'_> {
             timeout: keys.timeout,
             cache_ref: self.cache_ref().map(|text| names.fill_repository(text)),
             candidates: names.fill_repository(cx.candidates),
-            on: self.policies.iter().filter(happens).map(|policy| names.policy(policy)).collect(),
+            on: self.policies.iter().filter(happens).map(filled).collect(),
             image: self.name.to_owned(),
             secrets,
             tests,

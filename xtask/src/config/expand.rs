@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::build::Builder;
 use super::faults::Faults;
+use super::fill::Names;
 use super::layer::{self, Layered};
 use super::matrix::{is_apart, points, variant_axes};
 use super::paths::Root;
@@ -64,6 +65,10 @@ pub fn image(cx: &Context<'_>, name: &str, faults: &mut Faults) -> (Vec<Build>, 
     let policies: Vec<Policy> = events.iter().map(|event| image_policy(cx, event, &axes, apart, faults)).collect();
     policy::check_overlap(&policies, &events, cx.document, faults);
     let points = points(cx, name, &axes, &written, &line, faults);
+    let axes: Vec<(String, String)> = axes.into_iter().map(|axis| (axis, String::new())).collect();
+    let names = Names { axes: &axes, ..Names::default() };
+    let differ: Vec<bool> = policies.iter().map(|policy| names.differs(policy)).collect();
+    let policies = policies.into_iter().zip(differ).collect();
     let mut builder = Builder { cx, name, whens: &whens, base: &base, policies, apart, prepared: HashMap::new() };
     builder.check_conflicts(&points, faults);
     (points.into_iter().map(|point| builder.build(&variant, point, faults)).collect(), filled)

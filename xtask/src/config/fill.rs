@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::placeholder::Piece;
 use super::{Policy, placeholder};
 
 /// What each placeholder stands for at one point; "" where it is not known yet.
@@ -45,6 +46,17 @@ impl<'a> Names<'a> {
     pub fn fill_repository(&self, text: &str) -> String {
         let filled = self.fill(text);
         if self.namespace.is_empty() { filled.trim_start_matches('/').to_owned() } else { filled }
+    }
+
+    /// Whether a policy has anything that is filled, and is thus not the same for all builds.
+    pub fn differs(&self, policy: &Policy) -> bool {
+        let lists = [Some(&policy.tags), Some(&policy.cache_from_tags), policy.paths.as_ref(), policy.paths_ignore.as_ref()];
+        let known = |piece: &Piece<'_>| match piece {
+            Piece::Name(name) => self.get(name).is_some(),
+            Piece::Text(_) => false,
+            Piece::Escaped(_) | Piece::Variable(_) => true,
+        };
+        lists.into_iter().flatten().flatten().any(|text| placeholder::pieces(text).iter().any(known))
     }
 
     /// A policy at this point.

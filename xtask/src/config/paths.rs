@@ -11,15 +11,31 @@ pub struct Root {
     repo: Utf8PathBuf,
     real: Option<Utf8PathBuf>,
     folders: RefCell<HashMap<Utf8PathBuf, bool>>,
+    /// Most builds of an image name the same few.
+    known: RefCell<HashMap<String, Result<Utf8PathBuf, String>>>,
 }
 
 impl Root {
     pub fn new(repo: &Utf8Path) -> Root {
-        Root { repo: repo.to_owned(), real: repo.canonicalize_utf8().ok(), folders: RefCell::default() }
+        Root {
+            repo: repo.to_owned(),
+            real: repo.canonicalize_utf8().ok(),
+            folders: RefCell::default(),
+            known: RefCell::default(),
+        }
     }
 
     /// The path without `.` and `..`. Errors: it is empty, absolute or leaves the repository, also by a link.
     pub fn inside(&self, path: &str) -> Result<Utf8PathBuf, String> {
+        if let Some(known) = self.known.borrow().get(path) {
+            return known.clone();
+        }
+        let found = self.found(path);
+        self.known.borrow_mut().insert(path.to_owned(), found.clone());
+        found
+    }
+
+    fn found(&self, path: &str) -> Result<Utf8PathBuf, String> {
         let clean = clean(path)?;
         let parent = clean.parent().unwrap_or(Utf8Path::new(""));
         if !self.folder_stays(parent) || !self.stays(&clean) {

@@ -61,6 +61,9 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
 
 /// Fills every placeholder; an unknown one is an error that names it.
 pub fn fill<V: AsRef<str>>(text: &str, lookup: impl Fn(&str) -> Option<V>) -> Result<String, String> {
+    if !text.contains('{') {
+        return Ok(text.to_owned());
+    }
     let mut filled = String::with_capacity(text.len() + 16);
     for piece in pieces(text) {
         match piece {

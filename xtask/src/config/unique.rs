@@ -139,7 +139,7 @@ fn valid<'a>(build: &'a Build, good: &mut HashSet<&'a str>, document: &Document,
         faults.once(key_line(document, build, "repository"), "repository", said);
         return;
     }
-    if let Some(cache) = build.cache_ref.as_ref().filter(|cache| !is_reference(cache)) {
+    if let Some(cache) = build.cache_ref.as_ref().filter(|cache| !is_reference(cache, repository)) {
         faults.once(
             document.line(&["cache", "registry"]),
             "ref",
@@ -176,8 +176,10 @@ fn sample(tag: &str) -> String {
     .unwrap_or_default()
 }
 
-fn is_reference(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(repository, tag)| names::is_repository(repository) && names::is_tag(tag))
+/// `known`: a repository that is one.
+fn is_reference(text: &str, known: &str) -> bool {
+    let is_one = |repository: &str| repository == known || names::is_repository(repository);
+    text.rsplit_once(':').is_some_and(|(repository, tag)| is_one(repository) && names::is_tag(tag))
 }
 
 fn key_line(document: &Document, build: &Build, key: &str) -> usize {
