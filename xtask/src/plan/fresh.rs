@@ -80,7 +80,7 @@ fn since<'a>(input: &Input<'a>, build: &Build, policy: &Policy) -> (Cow<'a, Chan
         (Some(_), Some("")) => release(format!("{tag} does not say of which commit it is")),
         (Some(_), Some(revision)) => match facts.since.get(revision) {
             Some(Changed::Unknown(why)) => unknown(format!("{tag}: {why}")),
-            Some(files) => (Cow::Borrowed(files), format!(" since {tag}, of commit {}", &revision[..revision.len().min(7)])),
+            Some(files) => (Cow::Borrowed(files), format!(" since {tag}, of commit {}", crate::facts::short(revision, 7))),
             None => unknown(format!("nothing was compared with {tag}")),
         },
     }

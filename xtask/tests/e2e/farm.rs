@@ -173,5 +173,7 @@ impl Drop for Made<'_> {
         for name in [format!("{}-kube", self.name), format!("{}-remote", self.name), self.name.clone()] {
             self.tiny.engine(&format!("docker buildx rm --force {name}"));
         }
+        // Keys and contexts of its nodes; most tests have none.
+        let _none = std::fs::remove_dir_all(self.tiny.secrets());
     }
 }
