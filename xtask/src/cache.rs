@@ -61,7 +61,7 @@ pub struct Kept {
 /// like a repository of the configuration, and, as far as both are known, from the same source. `ids`: of the builds that are meant.
 pub fn images(images: &[Image], config: &Config, source: Option<&str>, ids: &BTreeSet<&str>) -> Images {
     let repositories = repositories(config);
-    let mut builds: BTreeMap<&str, Vec<(&str, Kept)>> = BTreeMap::new();
+    let mut builds: BTreeMap<&str, Vec<(String, Kept)>> = BTreeMap::new();
     for image in images {
         let labels = &image.facts["Config"]["Labels"];
         let label = |name: &str| labels[name].as_str().unwrap_or_default();
@@ -73,13 +73,15 @@ pub fn images(images: &[Image], config: &Config, source: Option<&str>, ids: &BTr
         if label(KEY).is_empty() || elsewhere || names.is_empty() || !ids.contains(title) {
             continue;
         }
-        let created = image.facts["Created"].as_str().unwrap_or_default();
-        builds.entry(title).or_default().push((created, Kept { names, bytes: image.size() }));
+        // One that is built from cache is as old as its layers: what counts is when it got its last name.
+        let times = [&image.facts["Metadata"]["LastTagTime"], &image.facts["Created"]];
+        let time = times.map(|time| time.as_str().unwrap_or_default()).join(" ");
+        builds.entry(title).or_default().push((time, Kept { names, bytes: image.size() }));
     }
     let mut found = Images::default();
     for (_, mut all) in builds {
         // RFC 3339 in UTC: the order of the texts is that of the times, to the second.
-        all.sort_by(|one, two| two.0.cmp(one.0));
+        all.sort_by(|one, two| two.0.cmp(&one.0));
         let mut all = all.into_iter().map(|(_, kept)| kept);
         found.newest.extend(all.next());
         found.older.extend(all);

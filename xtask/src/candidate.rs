@@ -136,7 +136,8 @@ pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests, candidates: 
     each(&builds, |(build, digest)| {
         let (candidate, mark) =
             (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
-        let now = registry.digest(candidate)?;
+        // One that is reused is no candidate of this run until a build stage makes it one, and perhaps none has run.
+        let now = registry.digest(candidate)?.or_else(|| reused(build));
         if now.as_ref() != Some(digest) {
             let now = now.map_or("gone".to_owned(), |now| now.to_string());
             let message = format!("{}: the candidate changed while it was tested: tested {digest}, now {now}", build.id);
@@ -284,6 +285,17 @@ mod tests {
         mark(2).unwrap();
         assert_eq!(memory.get("r/a:tested-k-t"), Some(d(2)));
         assert_eq!(memory.tags.lock().unwrap().len(), 2, "one platform needs no mark of its own");
+    }
+
+    #[test]
+    fn what_a_plan_reuses_is_marked_though_no_build_stage_has_run() {
+        let memory = Memory::default();
+        let mut plan = one(false);
+        plan.builds[0].reused = Some(format!("r/a@{}", d(1)));
+        let mark = |n| mark(&plan, &memory.view(), &[("a".into(), d(n))].into(), &Digests::new(), &Platforms::new());
+        mark(2).unwrap_err();
+        mark(1).unwrap();
+        assert_eq!(memory.get("r/a:tested-k-t"), Some(d(1)));
     }
 
     #[test]

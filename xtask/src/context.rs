@@ -3,6 +3,7 @@
 mod handed;
 mod planning;
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 
 use anyhow::{Context as _, Result};
@@ -144,7 +145,7 @@ impl Context {
             return Err(Fault::usage(format!("--builders names {} twice", twice[0])).into());
         }
         match &self.global.plan {
-            Some(file) => plan::narrow(handed::load(file)?, &only, config).map(drop),
+            Some(file) => plan::narrow(handed::load(file)?, &only, &*self.config_of_plan()?).map(drop),
             None => plan::version(config, &self.recorded()?.event).map(drop),
         }
     }
@@ -248,12 +249,27 @@ impl Context {
         self.global.plan.is_some()
     }
 
+    /// The configuration of what is built: that of a plan which was handed over may be of a released source.
+    fn config_of_plan(&self) -> Result<Cow<'_, Config>> {
+        let plan = self.global.plan.as_ref().map(|file| handed::load(file)).transpose()?;
+        match plan.map(|plan| (plan.event, plan.commit)) {
+            Some((Event::Schedule { .. } | Event::Manual { .. }, Some(commit))) => {
+                let root = self.root_of(&commit)?;
+                if root == self.repo { self.config().map(Cow::Borrowed) } else { self.config_of(root).map(Cow::Owned) }
+            }
+            _ => self.config().map(Cow::Borrowed),
+        }
+    }
+
     /// What `--only` says.
     ///
     /// # Errors
     /// Usage: not a condition, or one that no build of the configuration fulfils.
     pub fn only(&self) -> Result<Vec<Condition>> {
-        let config = self.config()?;
+        if self.global.only.is_empty() {
+            return Ok(Vec::new());
+        }
+        let config = self.config_of_plan()?;
         let parse = |text: String| config.condition(&text).map_err(|error| Fault::usage(format!("--only {error}")).into());
         let only: Vec<Condition> =
             self.global.only.iter().flat_map(|text| each_of_a_leg(text)).map(parse).collect::<Result<_>>()?;

@@ -28,7 +28,7 @@ pub fn resolve(runner: &Runner, repo: &Utf8Path, plan: &mut Plan) -> Result<()> 
         build.reasons.extend(untested.get(&build.id).map(|platforms| format!("not tested on {}", platforms.join(", "))));
     }
     if plan.publishes && plan.builds.iter().all(|build| build.action == Action::Reuse) {
-        let runs_here = |platform: &String| *platform == facts::host_platform() || facts::emulates(platform);
+        let runs_here = |platform: &String| facts::runs(platform);
         // What cannot be told is not done.
         plan.has_work = untested.values().flatten().any(runs_here)
             || !stage::is_released(runner, repo, plan)

@@ -10,6 +10,9 @@ use crate::cmd::Cmd;
 use crate::error::Fault;
 use crate::exec::Runner;
 
+const FOLDER: &str = "target/slipway";
+const PREFIX: &str = "source-";
+
 /// Removed when dropped.
 #[derive(Debug)]
 pub struct WorkTree {
@@ -37,11 +40,18 @@ impl WorkTree {
     /// # Errors
     /// Not ready: git does not have the commit.
     pub fn new(runner: &Runner, repo: &Utf8Path, commit: &str) -> Result<WorkTree> {
-        let path = repo.join(format!("target/slipway/source-{}", std::process::id()));
-        let mut tree = WorkTree { runner: runner.clone(), repo: repo.to_owned(), path, folder: None };
-        tree.sweep();
-        std::fs::create_dir_all(&tree.path).with_context(|| format!("cannot create {}", tree.path))?;
-        tree.folder = File::open(&tree.path).ok().filter(|folder| folder.try_lock().is_ok());
+        let place = repo.join(FOLDER);
+        std::fs::create_dir_all(&place).with_context(|| format!("cannot create {place}"))?;
+        let mut tree = WorkTree { runner: runner.clone(), repo: repo.to_owned(), path: place.clone(), folder: None };
+        tree.sweep(&place);
+        // One that sweeps at the same time may take it away before it is locked: then another.
+        while tree.folder.is_none() {
+            let new = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&place);
+            let new = new.with_context(|| format!("cannot create a folder in {place}"))?.keep();
+            tree.path = Utf8PathBuf::from_path_buf(new).map_err(|path| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
+            let folder = File::open(&tree.path).ok().filter(|folder| folder.lock().is_ok());
+            tree.folder = folder.filter(|_| tree.path.exists());
+        }
         let args = ["worktree", "add", "--quiet", "--force", "--detach", tree.path.as_str(), commit];
         let cmd = git(repo, format!("check out the source of {commit}"), &args);
         let exit = runner.output(&cmd)?;
@@ -57,10 +67,9 @@ impl WorkTree {
     }
 
     /// Removes what killed runs have left.
-    fn sweep(&self) {
-        let folder = self.path.parent().unwrap_or(&self.path);
+    fn sweep(&self, folder: &Utf8Path) {
         let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
-        let trees = entries.filter(|entry| entry.file_name().starts_with("source-")).map(|entry| entry.path().to_owned());
+        let trees = entries.filter(|entry| entry.file_name().starts_with(PREFIX)).map(|entry| entry.path().to_owned());
         let is_unused = |path: &Utf8PathBuf| File::open(path).is_ok_and(|folder| folder.try_lock().is_ok());
         let stale: Vec<Utf8PathBuf> = trees.filter(is_unused).collect();
         self.remove(&stale);
@@ -81,7 +90,9 @@ impl WorkTree {
 
 impl Drop for WorkTree {
     fn drop(&mut self) {
-        self.remove(std::slice::from_ref(&self.path));
+        if self.folder.is_some() {
+            self.remove(std::slice::from_ref(&self.path));
+        }
     }
 }
 
@@ -112,7 +123,7 @@ mod tests {
         let listed = run(&["worktree", "list"]);
         assert!(listed.contains("source-2") && !listed.contains("source-1 "), "{listed}");
         let own = tree.path().to_owned();
-        WorkTree::sweep(&tree);
+        tree.sweep(&folder);
         assert!(own.exists(), "it is used");
         drop(tree);
         assert!(!own.exists());

@@ -33,10 +33,11 @@ pub struct Kube {
     pub options: BTreeMap<String, String>,
 }
 
-/// The nodes that build some of `platforms`; two platforms with the same definition are one node.
+/// The nodes that build some of `platforms`; two platforms with the same definition are one node, also where one of them
+/// is not built: it keeps its name, its pods and their cache.
 pub fn nodes(builders: &BTreeMap<String, types::Builder>, platforms: &[String]) -> Vec<Kube> {
     let mut nodes: Vec<Kube> = Vec::new();
-    for (platform, builder) in builders.iter().filter(|(platform, _)| platforms.contains(platform)) {
+    for (platform, builder) in builders {
         let types::Builder { kubernetes: Some(context), kubeconfig, options, .. } = builder.clone() else { continue };
         let same = |old: &&mut Kube| (&old.context, &old.kubeconfig, &old.options) == (&context, &kubeconfig, &options);
         match nodes.iter_mut().find(same) {
@@ -44,6 +45,7 @@ pub fn nodes(builders: &BTreeMap<String, types::Builder>, platforms: &[String]) 
             None => nodes.push(Kube { platforms: vec![platform.clone()], context, kubeconfig, options }),
         }
     }
+    nodes.retain(|node| node.platforms.iter().any(|platform| platforms.contains(platform)));
     nodes
 }
 
@@ -201,7 +203,8 @@ pub fn ensure(place: &Place<'_>, kubes: &[Kube], info: &serde_json::Value) -> Re
     names.dedup();
     let mut pending = cluster.nodes.clone();
     let mut is_printed = false;
-    if names.iter().copied().eq(nodes.iter().map(|node| node.node.name.as_str())) {
+    // It may have nodes that this run needs not: their caches are for the next.
+    if found.is_some() && nodes.iter().all(|node| names.contains(&node.node.name.as_str())) {
         let runs = |pods: &Pods| {
             found.iter().flat_map(|found| &found.nodes).any(|node| node.name == pods.name && node.status == "running")
         };

@@ -254,9 +254,12 @@ pub fn in_use(place: &Place<'_>, choice: &Choice) -> Result<Vec<InUse>> {
             name.iter().map(shared).collect()
         }
     };
-    let own = place.name();
-    if place.found(&own)?.is_some() {
-        all.push(InUse { name: own, own: true });
+    // Of daemons and pods the caches are others' too.
+    for (end, own) in [("", true), (remote::END, false), (docker::IN_CLUSTERS, false)] {
+        let name = format!("{}{end}", place.name());
+        if place.found(&name)?.is_some() {
+            all.push(InUse { name, own });
+        }
     }
     Ok(all)
 }

@@ -17,6 +17,8 @@ use crate::credentials;
 use crate::docker;
 use crate::error::Fault;
 
+/// How the name of the builder of daemons ends.
+pub const END: &str = "-remote";
 /// How long a daemon may take to accept a connection.
 const DIAL: Duration = Duration::from_secs(5);
 
@@ -126,7 +128,7 @@ fn value(env: &Env, name: &str) -> Option<String> {
 ///
 /// `local`: (our container, what it builds).
 pub fn ensure(place: &Place<'_>, remotes: &[Remote], local: Option<(&str, &[String])>) -> Result<(String, bool)> {
-    let builder = format!("{}-remote", place.name());
+    let builder = format!("{}{END}", place.name());
     let mut nodes = remotes.iter().map(|remote| remote.node(place)).collect::<Result<Vec<_>>>()?;
     nodes.extend(local.map(|(container, platforms)| docker::Node {
         name: format!("{container}-local"),

@@ -1,11 +1,12 @@
 //! A plan that was made before and handed over with `--plan`: read, and held against the source that is here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 use super::Context;
+use crate::bases::Bases;
 use crate::error::Fault;
 use crate::event::Event;
 use crate::plan::{self, Build, Plan};
@@ -50,9 +51,19 @@ impl Context {
     /// What git does not see counts too: files that it ignores, and changes of a plan that publishes nothing.
     fn refuse_other_files(&self, plan: &Plan) -> Result<()> {
         let recorded = event::Recorded { event: plan.event.clone(), compare: event::Compare::Nothing, default_branch: None };
-        let now = plan::plan(self.config()?, &plan.event, &self.facts(&recorded)?, &[])?;
+        let config = self.config()?;
+        let mut facts = self.facts(&recorded)?;
+        let plain = plan::plan(config, &plan.event, &facts, &[])?;
+        // A base with ONBUILD steps makes the whole context count, and only its registry knew.
+        let takes_all = |build: &Build| build.inputs.iter().any(|(name, _)| name == "copy:.");
+        let ids: BTreeSet<&str> = plan.builds.iter().filter(|build| takes_all(build)).map(|build| build.id.as_str()).collect();
+        let whole = config.builds.iter().filter(|build| ids.contains(build.id.as_str()));
+        let triggers = whole.filter_map(|build| Some(facts.dockerfile(build)?.images.clone())).flatten().collect();
+        facts::add_bases(&self.runner, &self.repo, config, &mut facts, Bases { triggers, ..Bases::default() });
+        let with_triggers = plan::plan(config, &plan.event, &facts, &[])?;
         for build in &plan.builds {
             let is_file = |name: &str| name == "dockerfile" || name.starts_with("copy:");
+            let now = if takes_all(build) { &with_triggers } else { &plain };
             let now = now.builds.iter().find(|other| other.id == build.id);
             let inputs = now.map_or(&[][..], |now| &now.inputs);
             let file = build.inputs.iter().find(|input| is_file(&input.0) && !inputs.contains(input));

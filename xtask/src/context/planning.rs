@@ -47,7 +47,7 @@ impl Context {
     fn planned(&self, pin: bool) -> Result<Plan> {
         let only = self.only()?;
         let plan = match &self.global.plan {
-            Some(file) => plan::narrow(handed::load(file)?, &only, self.config()?)?,
+            Some(file) => plan::narrow(handed::load(file)?, &only, &*self.config_of_plan()?)?,
             None => {
                 let recorded = self.recorded()?;
                 match self.released_source(&recorded)? {
@@ -160,7 +160,7 @@ impl Context {
         Ok(root)
     }
 
-    fn root_of(&self, commit: &str) -> Result<&Utf8Path> {
+    pub(super) fn root_of(&self, commit: &str) -> Result<&Utf8Path> {
         if let Some((_, tree)) = self.source.get().filter(|(have, _)| have == commit) {
             return Ok(tree.path());
         }

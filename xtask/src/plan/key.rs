@@ -72,8 +72,17 @@ impl Inputs<'_> {
             let base = bases.find(|base| pinned(self.input, base).is_none())?;
             Some(format!("the digest of {base} is not known"))
         });
-        let mut parents = parents::points(self.input, build).filter(|parent| self.keys.contains_key(&parent.id));
-        own.or_else(|| parents.find_map(|parent| Some(format!("{}: {}", parent.id, self.unknown(parent)?))))
+        let mut parents = build.parents.iter().zip(parents::points(self.input, build));
+        own.or_else(|| {
+            parents.find_map(|(parent, of)| {
+                if self.keys.contains_key(&of.id) {
+                    return Some(format!("{}: {}", of.id, self.unknown(of)?));
+                }
+                let reference = parents::reference(self.input, parent, of);
+                let is_known = self.input.facts.bases.get(&reference).is_some_and(Option::is_some);
+                (!is_known).then(|| format!("the digest of {reference} is not known"))
+            })
+        })
     }
 }
 
@@ -206,6 +215,20 @@ mod tests {
         let why = |build: &Build| build.inputs.iter().find(|(name, _)| name == "always").map(|(_, why)| why.clone());
         assert_eq!(why(&one[0]).as_deref(), Some("ADD x has no checksum"));
         assert!(why(&one[1]).unwrap().ends_with("base: ADD x has no checksum"));
+    }
+
+    #[test]
+    fn on_a_published_parent_whose_digest_is_not_known_a_key_promises_nothing() {
+        let of = |digest: Option<String>| {
+            let builds = builds("examples/hierarchy", "branch:main", |facts| {
+                facts.changed = crate::facts::Changed::Files(vec!["README.md".into()]);
+                facts.bases.extend(digest.map(|digest| ("ghcr.io/slipway/bot-base:latest".into(), Some(digest))));
+            });
+            assert_eq!(builds[0].id, "prod");
+            builds[0].inputs.iter().find(|(name, _)| name == "always").map(|(_, why)| why.clone())
+        };
+        assert_eq!(of(None).as_deref(), Some("the digest of ghcr.io/slipway/bot-base:latest is not known"));
+        assert_eq!(of(Some(format!("sha256:{}", "1".repeat(64)))), None);
     }
 
     #[test]

@@ -27,6 +27,9 @@ const REVISION: &str = "org.opencontainers.image.revision";
 
 /// What an image says in its labels of what it was made of; "": it does not say.
 ///
+/// What the label of parents says where it was not known what they are made of.
+pub const UNKNOWN: &str = "?";
+
 /// Labels are no inputs of a key. But for the commit, these are made of inputs alone: equal keys have equal ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeOf {
@@ -35,7 +38,7 @@ pub struct MadeOf {
     /// `NAME@DIGEST`, or `NAME` where the digest was not known, of each image it starts from; parents are none of them.
     /// `scratch`: it starts from nothing.
     pub bases: String,
-    /// `ID=HASH` of each parent, see [`MadeOf::hash`]; "" too where that was not known of all of them.
+    /// `ID=HASH` of each parent, see [`MadeOf::hash`]; [`UNKNOWN`] where that was not known of all of them.
     pub parents: String,
     /// The commit. It alone tells nothing of what is in the image.
     pub revision: String,
@@ -54,7 +57,7 @@ impl MadeOf {
     /// No digest, and no key: a child that is built in the same run has its labels before its parent has a digest, and
     /// the key of a parent is another one where its own parent is published. This is the same however it was built.
     pub fn hash(&self) -> Option<String> {
-        let is_unknown = self.files.is_empty() || (self.bases.is_empty() && self.parents.is_empty());
+        let is_unknown = self.files.is_empty() || self.parents == UNKNOWN || (self.bases.is_empty() && self.parents.is_empty());
         (!is_unknown).then(|| crate::facts::digest(&[&self.files, &self.bases, &self.parents]))
     }
 }

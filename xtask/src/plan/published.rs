@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::labels::MadeOf;
+use super::labels::{MadeOf, UNKNOWN};
 use super::planner::{self, Input, with_registry};
 use super::{fresh, parents, select, tags};
 use crate::config::{Build, Config, Parent, Policy};
@@ -128,7 +128,7 @@ pub fn made_of(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str]
     MadeOf {
         files: files(input, build, policy).unwrap_or_default(),
         bases: if bases.is_empty() && build.parents.is_empty() { "scratch".into() } else { bases.join(" ") },
-        parents: parents.unwrap_or_default().join(" "),
+        parents: parents.map_or_else(|| UNKNOWN.into(), |parents| parents.join(" ")),
         revision: input.facts.commit.clone().unwrap_or_default(),
     }
 }

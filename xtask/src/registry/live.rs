@@ -139,13 +139,19 @@ impl Live {
 
     /// What the configuration of an image says, asked once and not for long: `None` if that is not known.
     pub fn peek_config(&self, reference: &str) -> Option<Peeked> {
-        let cmd = if self.has_crane {
-            crane::config(Effect::Probe, reference)
-        } else {
-            docker::imagetools_image(Effect::Probe, reference)
+        let ask = |cmd: Cmd| -> Option<Value> {
+            let exit = self.runner.output(&cmd.timeout(PEEK)).ok().filter(|exit| exit.ok())?;
+            serde_json::from_str(&exit.stdout).ok()
         };
-        let exit = self.runner.output(&cmd.timeout(PEEK)).ok().filter(|exit| exit.ok())?;
-        let said: Value = serde_json::from_str(&exit.stdout).ok()?;
+        let said = match self.has_crane {
+            false => ask(docker::imagetools_image(Effect::Probe, reference))?,
+            // crane takes linux/amd64; an index without it has other images.
+            true => ask(crane::config(Effect::Probe, reference)).or_else(|| {
+                let index = ask(crane::manifest(Effect::Probe, reference))?;
+                let first = children(&index, reference).into_iter().next()?;
+                ask(crane::config(Effect::Probe, &first))
+            })?,
+        };
         // One configuration, or a table of them by platform.
         let one = [&said];
         let configs: Vec<&Value> = match said.get("rootfs") {
@@ -195,17 +201,22 @@ impl Live {
     fn images_by_crane(&self, reference: &str) -> Result<Option<Vec<Image>>> {
         let read = self.effect(Effect::Probe);
         let Some(manifest) = self.json(&crane::manifest(read, reference))? else { return Ok(None) };
-        let repository = reference.split('@').next().map_or(reference, |name| split(name).0);
-        let mut children: Vec<String> = vec![reference.to_owned()];
-        if let Some(manifests) = manifest.get("manifests").and_then(Value::as_array) {
-            // Attestations stand beside the images, with the platform unknown/unknown.
-            let is_image = |child: &&Value| child["platform"]["os"] != "unknown";
-            let name = |child: &Value| Some(format!("{repository}@{}", child["digest"].as_str()?));
-            children = manifests.iter().filter(is_image).filter_map(name).collect();
+        let mut children = children(&manifest, reference);
+        if manifest.get("manifests").is_none() {
+            children.push(reference.to_owned());
         }
         let config = |child: &String| self.json(&crane::config(read, child));
         Ok(Some(super::each(&children, config)?.iter().flatten().map(Image::from_config).collect()))
     }
+}
+
+/// The images of an index.
+fn children(index: &Value, reference: &str) -> Vec<String> {
+    let repository = reference.split('@').next().map_or(reference, |name| split(name).0);
+    // Attestations stand beside the images, with the platform unknown/unknown.
+    let is_image = |child: &&Value| child["platform"]["os"] != "unknown";
+    let name = |child: &Value| Some(format!("{repository}@{}", child["digest"].as_str()?));
+    index["manifests"].as_array().into_iter().flatten().filter(is_image).filter_map(name).collect()
 }
 
 /// What a manifest or an index lists.

@@ -62,7 +62,11 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         let is_untested = || untested.get(&build.id).is_some_and(|platforms| platforms.iter().any(|other| other == platform));
         before.contains_key(&build.id) && !is_untested()
     };
-    let skips = |build: &Build, platform: &str| !args.check.is_empty() || passed_before(build, platform);
+    // Where none of its platforms runs here, a mark is all that can be had.
+    let is_foreign = |build: &Build| !build.platforms.iter().any(|platform| facts::runs(platform));
+    let is_out_of_reach = |build: &Build| before.contains_key(&build.id) && is_foreign(build);
+    let skips =
+        |build: &Build, platform: &str| !args.check.is_empty() || passed_before(build, platform) || is_out_of_reach(build);
     let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), &machine, &skips)?;
     let place = checks::Place { root: context.root(&plan)?, checkout: &context.repo };
     let repositories: Vec<&str> = context.config()?.builds.iter().map(|build| build.repository.as_str()).collect();

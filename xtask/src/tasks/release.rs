@@ -85,7 +85,7 @@ pub fn refuse_a_part(context: &Context, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Asked before anything is built or published, for what comes last must not be what is lacking.
+/// Asked by `ci` before anything is built or published, for what comes last must not be what is lacking.
 ///
 /// # Errors
 /// Not ready: a version is released, and nothing here can list tags.

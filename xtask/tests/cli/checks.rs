@@ -165,6 +165,31 @@ fn a_released_version_is_checked_in_its_own_source() {
 }
 
 #[test]
+fn a_leg_of_a_released_version_may_be_of_a_build_that_is_no_more() {
+    let lab = Lab::with_docker(&crate::lab::GOOD.replace("bake ;;", "exit 0 ;;"));
+    let images = |values: &str| {
+        format!(
+            "schema = 1\nregistry = 'localhost:1'\nversion-file = 'VERSION'\n[axes]\np = [{values}]\n[image.web]\nvariant = '{{p}}'\n\
+             [on.schedule]\ncron = '0 3 * * 0'\ntags = ['{{version}}']\nreplace = true\n"
+        )
+    };
+    lab.write("docker/images.toml", images("'1', '2'"));
+    lab.write("VERSION", "v1.0.0\n");
+    lab.write(".gitignore", "/target\n/plan.json\n");
+    lab.git(&["init", "--quiet", "--initial-branch=main"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    lab.git(&["tag", "v1.0.0"]);
+    lab.write("docker/images.toml", images("'2'"));
+    lab.git(&["commit", "--quiet", "--all", "-m", "two"]);
+    let plan = lab.run(&["plan", "--event", "schedule", "--json", "--engine", "host"]).expect(0, &[]).stdout;
+    lab.write("plan.json", plan);
+    let part = |id: &str| lab.run(&["plan", "--plan", "plan.json", "--only", &format!("id={id}"), "--engine", "host"]);
+    assert!(part("web-1").expect(0, &[]).stdout.contains("\n1 build, "));
+    part("web-3").expect(2, &["no id `web-3`"]);
+}
+
+#[test]
 fn ctrl_c_takes_it_down_too() {
     let lab = lab("  *\" up \"*) echo $$ > ../pid; sleep 600 ;;");
     lab.write("docker/images.toml", IMAGES.replace("'2s'", "'5m'"));

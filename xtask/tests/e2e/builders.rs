@@ -93,7 +93,9 @@ fn through_a_container_of_our_own_a_tag_is_published_and_a_second_run_writes_not
 
     // Its cache can be emptied, for it is of this checkout alone; of images those of earlier builds go, by our names only.
     let by_hand = format!("{}:by-hand", tiny.namespace);
-    tiny.engine(&format!("docker tag {} {by_hand}", tiny.name("tiny-a", "local"))).expect(0);
+    let planned = local(&["plan", "--json"]).expect(0).json();
+    let name = planned["builds"][0]["test"]["load"][0].as_str().unwrap();
+    tiny.engine(&format!("docker tag {name} {by_hand}")).expect(0);
     tiny.edit("Dockerfile", "SETTING=1", "SETTING=2");
     local(&["ci-build", "--mode", "test"]).expect(0);
     let du = || local(&["cache", "du", "--json"]).expect(0).json();
