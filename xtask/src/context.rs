@@ -34,6 +34,8 @@ pub struct Context {
     /// The task only says what would happen: nothing is made for it.
     looks: Cell<bool>,
     config: OnceCell<Config>,
+    /// That of `--plan`, whole.
+    handed: OnceCell<Plan>,
     plan: OnceCell<Plan>,
     resolved: OnceCell<Plan>,
     /// The plan of `--plan` is of the files that are here.
@@ -69,6 +71,7 @@ impl Context {
             engine: None,
             looks: Cell::new(false),
             config: OnceCell::new(),
+            handed: OnceCell::new(),
             plan: OnceCell::new(),
             resolved: OnceCell::new(),
             checked: OnceCell::new(),
@@ -144,8 +147,8 @@ impl Context {
         if let Some(twice) = builders.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Fault::usage(format!("--builders names {} twice", twice[0])).into());
         }
-        match &self.global.plan {
-            Some(file) => plan::narrow(handed::load(file)?, &only, &*self.config_of_plan()?).map(drop),
+        match self.handed()? {
+            Some(plan) => plan::narrow(plan.clone(), &only, &*self.config_of_plan()?).map(drop),
             None => plan::version(config, &self.recorded()?.event).map(drop),
         }
     }
@@ -244,6 +247,18 @@ impl Context {
         Ok(config)
     }
 
+    /// The plan of `--plan`, before `--only` takes its part.
+    fn handed(&self) -> Result<Option<&Plan>> {
+        match (&self.global.plan, self.handed.get()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(plan)) => Ok(Some(plan)),
+            (Some(file), None) => {
+                let plan = handed::load(file)?;
+                Ok(Some(self.handed.get_or_init(|| plan)))
+            }
+        }
+    }
+
     /// `--plan`
     pub fn is_handed_a_plan(&self) -> bool {
         self.global.plan.is_some()
@@ -251,10 +266,9 @@ impl Context {
 
     /// The configuration of what is built: that of a plan which was handed over may be of a released source.
     fn config_of_plan(&self) -> Result<Cow<'_, Config>> {
-        let plan = self.global.plan.as_ref().map(|file| handed::load(file)).transpose()?;
-        match plan.map(|plan| (plan.event, plan.commit)) {
+        match self.handed()?.map(|plan| (&plan.event, &plan.commit)) {
             Some((Event::Schedule { .. } | Event::Manual { .. }, Some(commit))) => {
-                let root = self.root_of(&commit)?;
+                let root = self.root_of(commit)?;
                 if root == self.repo { self.config().map(Cow::Borrowed) } else { self.config_of(root).map(Cow::Owned) }
             }
             _ => self.config().map(Cow::Borrowed),

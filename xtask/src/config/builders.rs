@@ -4,7 +4,8 @@ use super::faults::{Faults, suggest};
 use super::paths::Root;
 use super::tree::Document;
 use super::types::{Builder, File};
-use super::{image_test, keys};
+use super::{image_test, keys, names};
+use crate::registry::Digest;
 
 /// What an option of the driver may be.
 #[derive(Clone, Copy)]
@@ -165,12 +166,10 @@ fn is_pair(text: &str) -> bool {
 }
 
 fn is_pinned(text: &str) -> bool {
-    let digest = text.split_once("@sha256:").filter(|(name, _)| !name.is_empty()).map(|(_, digest)| digest);
-    digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+    text.split_once('@').is_some_and(|(name, digest)| !name.is_empty() && Digest::parse(digest).is_ok())
 }
 
 /// `${NAME}` alone: a path, or the text of the file, that is known when the builder is used.
 fn is_variable(text: &str) -> bool {
-    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    name.is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(names::is_identifier)
 }

@@ -59,11 +59,16 @@ impl Context {
         let ids: BTreeSet<&str> = plan.builds.iter().filter(|build| takes_all(build)).map(|build| build.id.as_str()).collect();
         let whole = config.builds.iter().filter(|build| ids.contains(build.id.as_str()));
         let triggers = whole.filter_map(|build| Some(facts.dockerfile(build)?.images.clone())).flatten().collect();
-        facts::add_bases(&self.runner, &self.repo, config, &mut facts, Bases { triggers, ..Bases::default() });
-        let with_triggers = plan::plan(config, &plan.event, &facts, &[])?;
+        let with_triggers = match ids.is_empty() {
+            true => None,
+            false => {
+                facts::add_bases(&self.runner, &self.repo, config, &mut facts, Bases { triggers, ..Bases::default() });
+                Some(plan::plan(config, &plan.event, &facts, &[])?)
+            }
+        };
         for build in &plan.builds {
             let is_file = |name: &str| name == "dockerfile" || name.starts_with("copy:");
-            let now = if takes_all(build) { &with_triggers } else { &plain };
+            let now = with_triggers.as_ref().filter(|_| takes_all(build)).unwrap_or(&plain);
             let now = now.builds.iter().find(|other| other.id == build.id);
             let inputs = now.map_or(&[][..], |now| &now.inputs);
             let file = build.inputs.iter().find(|input| is_file(&input.0) && !inputs.contains(input));

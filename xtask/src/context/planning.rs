@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use camino::Utf8Path;
 
-use super::{Context, handed};
+use super::Context;
 use crate::config::condition::Condition;
 use crate::config::{self, Config, EventKey};
 use crate::error::Fault;
@@ -46,8 +46,8 @@ impl Context {
 
     fn planned(&self, pin: bool) -> Result<Plan> {
         let only = self.only()?;
-        let plan = match &self.global.plan {
-            Some(file) => plan::narrow(handed::load(file)?, &only, &*self.config_of_plan()?)?,
+        let plan = match self.handed()? {
+            Some(plan) => plan::narrow(plan.clone(), &only, &*self.config_of_plan()?)?,
             None => {
                 let recorded = self.recorded()?;
                 match self.released_source(&recorded)? {

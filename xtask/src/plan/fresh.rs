@@ -7,7 +7,10 @@ use super::{key, published};
 use crate::config::{Build, FreshWhen, Policy, WriteWhen};
 use crate::deps;
 use crate::event::Event;
-use crate::facts::Changed;
+use crate::facts::{self, Changed};
+
+/// `sha256:` and the first 12 digits, for people.
+const DIGITS: usize = 19;
 
 /// What was decided.
 pub struct Fresh {
@@ -80,7 +83,7 @@ fn since<'a>(input: &Input<'a>, build: &Build, policy: &Policy) -> (Cow<'a, Chan
         (Some(_), Some("")) => release(format!("{tag} does not say of which commit it is")),
         (Some(_), Some(revision)) => match facts.since.get(revision) {
             Some(Changed::Unknown(why)) => unknown(format!("{tag}: {why}")),
-            Some(files) => (Cow::Borrowed(files), format!(" since {tag}, of commit {}", crate::facts::short(revision, 7))),
+            Some(files) => (Cow::Borrowed(files), format!(" since {tag}, of commit {}", facts::short(revision, 7))),
             None => unknown(format!("nothing was compared with {tag}")),
         },
     }
@@ -115,7 +118,7 @@ fn change_of_bases(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&
         let was = theirs.iter().find_map(|theirs| theirs.strip_prefix(base)?.strip_prefix('@'));
         match (was, now.strip_prefix(base).and_then(|now| now.strip_prefix('@'))) {
             (Some(was), Some(now)) => {
-                let (was, now) = (short(was), short(now));
+                let (was, now) = (facts::short(was, DIGITS), facts::short(now, DIGITS));
                 return Ok((true, format!("{base} changed from {was}, which {tag} was built from, to {now}")));
             }
             (_, None) if !now.contains('@') => unknown = Some(format!("the digest of {base} is not known")),
@@ -132,11 +135,6 @@ pub fn named(input: &Input<'_>, base: &str) -> String {
         Some(digest) => format!("{base}@{digest}"),
         None => base.to_owned(),
     }
-}
-
-/// `sha256:` and the first 12 digits.
-fn short(digest: &str) -> &str {
-    digest.get(..19).unwrap_or(digest)
 }
 
 #[cfg(test)]

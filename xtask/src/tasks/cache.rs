@@ -100,14 +100,17 @@ fn of_machine(context: &Context) -> Result<()> {
 fn prune(context: &Context) -> Result<()> {
     let _lock = lock::take(&context.repo.join(build::FOLDER))?;
     let mut shared = Vec::new();
-    for (name, own, usage) in builders(context)? {
-        if !own {
-            shared.push(name);
+    for builder in context.builders_in_use()? {
+        if !builder.own {
+            shared.push(builder.name);
             continue;
         }
-        let prune = docker::prune_builder(&name);
-        context.runner.check(&prune, &context.runner.output(&prune)?)?;
-        report::note(&format!("builder {name}: {} were in its cache", bytes(usage.bytes)));
+        let prune = docker::prune_builder(&builder.name);
+        let exit = context.runner.output(&prune)?;
+        context.runner.check(&prune, &exit)?;
+        if exit.ok() && !exit.skipped {
+            report::note(&format!("emptied the cache of the builder {}", builder.name));
+        }
     }
     let (mut removed, mut printed, mut used) = (0, 0, Vec::new());
     for image in images(context)?.older {

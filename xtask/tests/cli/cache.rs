@@ -59,7 +59,7 @@ fn a_builder_that_cannot_be_asked() {
     let unknown = "  \"buildx du\"*) echo 'ERROR: no builder \"farm\" found' >&2; exit 1 ;;";
     engine(unknown).run(&["cache", "du", "--engine", "host", "--builder", "farm"]).expect(3, &said);
     let old = engine("  \"buildx du\"*) echo 'unknown flag: --format' >&2; exit 125 ;;");
-    old.run(&["cache", "prune", "--engine", "host"]).expect(3, &["unknown flag: --format", "buildx 0.22"]);
+    old.run(&["cache", "du", "--engine", "host"]).expect(3, &["unknown flag: --format", "buildx 0.22"]);
     engine(RECORD)
         .run(&["cache", "du", "--engine", "host"])
         .expect(1, &["cannot find images of earlier runs", "nothing of the kind"]);
