@@ -208,9 +208,9 @@ pub fn remove_containers(names: &[String]) -> Cmd {
     Cmd::cleanup("docker", "remove the test's container").args(["rm", "--force", "--volumes"]).args(names).timeout(CHORE)
 }
 
-/// Ids of the containers that earlier runs of this checkout left behind (they were killed).
-pub fn containers_of(checkout: &str) -> Cmd {
-    let filter = format!("label={LABEL}={checkout}");
+/// Ids of the containers that runs of this checkout, or of any, have started and not removed.
+pub fn containers_of(checkout: Option<&str>) -> Cmd {
+    let filter = checkout.map_or_else(|| format!("label={LABEL}"), |checkout| format!("label={LABEL}={checkout}"));
     Cmd::probe("docker", "find containers of earlier runs").args(["ps", "--all", "--quiet", "--filter", &filter]).timeout(ANSWER)
 }
 
@@ -308,7 +308,7 @@ mod tests {
             start(&checked, "check a").to_string(),
             exec("slipway-test-a-1", &["pytest".into(), "-q".into()], "check a").to_string(),
             remove_containers(&["slipway-test-a-1".into()]).to_string(),
-            containers_of("/repo").to_string(),
+            containers_of(Some("/repo")).to_string(),
         ];
         let golden = [
             "cd /repo && BUILDX_METADATA_PROVENANCE=disabled docker buildx bake --file - --progress rawjson --metadata-file /tmp/m.json",

@@ -197,6 +197,19 @@ fn remove(runner: &Runner, name: &str) {
     let _left = runner.output(&docker::remove_containers(&[name.to_owned()]));
 }
 
+/// Removes the containers that killed runs of this checkout, or of any, left behind.
+///
+/// # Errors
+/// The engine does not answer, or keeps them.
+pub fn sweep(runner: &Runner, checkout: Option<&str>) -> Result<()> {
+    let left = runner.read(&docker::containers_of(checkout))?;
+    let left: Vec<String> = left.split_whitespace().map(str::to_owned).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    runner.read(&docker::remove_containers(&left)).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,13 +19,13 @@ use crate::exec::Runner;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts the engine with the registry on `port` as its mirror, unless it runs well with just that.
-pub fn ensure(runner: &Runner, paths: &Paths, port: u16) -> Result<()> {
+/// Starts the engine with the registry on `port` as its mirror, unless it runs well with just that: whether it did.
+pub fn ensure(runner: &Runner, paths: &Paths, port: u16) -> Result<bool> {
     let config = paths.run.join("dockerd.json");
     let text = configuration(paths, port).to_string();
     let same = std::fs::read_to_string(&config).is_ok_and(|old| old == text);
     if same && answers(paths) {
-        return Ok(());
+        return Ok(false);
     }
     stop(runner, paths)?;
     if let Some(pid) = process::foreign_engine(&paths.run) {
@@ -42,7 +42,8 @@ pub fn ensure(runner: &Runner, paths: &Paths, port: u16) -> Result<()> {
         Cmd::change(root.join("usr/sbin/dockerd").as_str(), "start the engine").args(["--config-file", config.as_str()]);
     let dockerd = network::with_libraries(dockerd, &root).env("PATH", path).env(process::MARK, paths.run.as_str());
     runner.daemon(&dockerd, &paths.log("dockerd"))?;
-    wait(runner, paths)
+    wait(runner, paths)?;
+    Ok(true)
 }
 
 /// Both daemons run and the engine answers. It does so without its containerd too, and then fails every build.

@@ -29,6 +29,7 @@ pub use self::process::CGROUP;
 pub use self::state::State;
 use self::steps::Steps;
 use crate::cmd::Cmd;
+use crate::container::run;
 use crate::engine;
 use crate::error::Fault;
 use crate::exec::Runner;
@@ -109,9 +110,13 @@ fn bring_up(runner: &Runner, paths: &Paths, steps: &Steps) -> Result<State> {
     let mut bases = Vec::new();
     if engine {
         steps.say("starting the engine");
-        dockerd::ensure(runner, paths, port)?;
+        let started = dockerd::ensure(runner, paths, port)?;
         for (name, value) in client_env(paths, true) {
             step.set_env(&name, &value);
+        }
+        if started {
+            // It comes back with what it held. Whoever started these is gone since it ended.
+            run::sweep(&step, None)?;
         }
         let foreign = foreign(paths).exists();
         if foreign {

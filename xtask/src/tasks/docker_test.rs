@@ -20,7 +20,7 @@ use crate::progress::display::Display;
 use crate::progress::state::Steps;
 use crate::receipt::Tested;
 use crate::registry::Live;
-use crate::{candidate, docker, facts, report};
+use crate::{candidate, facts, report};
 
 /// What a test is reckoned to need; as many run at once as the engine's memory allows.
 const MEMORY: u64 = 1 << 30;
@@ -84,7 +84,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         report::note(&format!("{}: no tests", build.id));
     }
     say_what_is_untested(&plan, &machine, &passed_before);
-    sweep(context)?;
+    // Our lock says that none of them runs.
+    run::sweep(&context.runner, Some(context.repo.as_str()))?;
 
     let outcomes = tests(context, &cases, &engine)?;
     let checked = checks::run(&context.runner, &checks, &place, &images)?;
@@ -171,16 +172,6 @@ fn test(runner: &Runner, case: &Case<'_>, display: &Display) -> Result<Outcome> 
         display.finished(&case.build.id, &format!("{} in {:.1} s: {}", word(&outcome), outcome.seconds, outcome.test), &log);
     }
     Ok(outcome)
-}
-
-/// Removes the containers of earlier runs of this checkout that were killed. Our lock says that none of them runs.
-fn sweep(context: &Context) -> Result<()> {
-    let left = context.runner.read(&docker::containers_of(context.repo.as_str()))?;
-    let left: Vec<String> = left.split_whitespace().map(str::to_owned).collect();
-    if left.is_empty() {
-        return Ok(());
-    }
-    context.runner.read(&docker::remove_containers(&left)).map(drop)
 }
 
 fn jobs(wanted: usize, engine: &Value) -> usize {

@@ -68,6 +68,12 @@ impl Clone {
         Command::new("sh").args(["-c", &env]).current_dir(self.path()).output().unwrap().into()
     }
 
+    /// The ids of the containers that its runs have started and not removed.
+    pub fn containers(&self) -> String {
+        let path = self.path().canonicalize().unwrap();
+        self.engine(&format!("docker ps --all --quiet --filter label=dev.slipway.checkout={}", path.display())).expect(0).stdout
+    }
+
     pub fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.path().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }

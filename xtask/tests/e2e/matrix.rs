@@ -81,7 +81,7 @@ fn a3_every_image_is_tested_inside_and_a_broken_test_fails_exactly_its_builds() 
     let lines = said.lines().filter(|line| line.starts_with("python-") && line.contains("FAILED"));
     let failed: BTreeSet<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(failed, BTreeSet::from(["python-cpu-py3.10", "python-cuda-py3.10"]), "{said}");
-    assert_eq!(clone.engine("docker ps --all --quiet --filter label=dev.slipway.checkout").stdout, "", "containers are left");
+    assert_eq!(clone.containers(), "", "containers are left");
 }
 
 #[test]
@@ -160,6 +160,7 @@ fn a6_ctrl_c_ends_the_build_and_a_second_run_is_kept_apart() {
 fn a7_a_missing_image_and_a_test_that_hangs() {
     let clone = Clone::new();
     let one = ["--only", "id=python-cpu-py3.11"];
+    clone.xtask(&["sandbox", "up"]).expect(0);
     let registry = clone.engine("echo $SLIPWAY_REGISTRY").stdout.trim().to_owned();
     clone.engine(&format!("docker image rm --force {registry}/slipway/python-cpu-py3.11:local"));
     let ran = clone.xtask(&[&["docker-test"], &one[..]].concat());
@@ -173,5 +174,5 @@ fn a7_a_missing_image_and_a_test_that_hangs() {
     let started = Instant::now();
     clone.xtask(&[&["docker-test", "--deps", "ci"], &one[..]].concat()).expect(1);
     assert!(started.elapsed() < Duration::from_secs(60));
-    assert_eq!(clone.engine("docker ps --all --quiet --filter label=dev.slipway.checkout").stdout, "", "containers are left");
+    assert_eq!(clone.containers(), "", "containers are left");
 }

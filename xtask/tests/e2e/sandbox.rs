@@ -29,9 +29,15 @@ fn b2_two_checkouts_use_one_engine() {
 fn b3_a_killed_engine_comes_back() {
     let clone = Clone::new();
     clone.xtask(&["sandbox", "up"]).expect(0);
+    // What a run had started goes with it; what a person did stays.
+    let run = |options: &str| clone.engine(&format!("docker run --detach {options} python:3.12-slim sleep 600")).expect(0).stdout;
+    let (ours, theirs) = (run("--label dev.slipway.checkout=/nobody"), run(""));
     clone.engine("kill -9 $(cat $(dirname ${DOCKER_HOST#unix://})/docker.pid)").expect(0);
     clone.xtask(&["sandbox", "up"]).expect(0);
     clone.engine("docker run --rm debian:bookworm-slim true || docker run --rm python:3.12-slim true").expect(0);
+    let left = clone.engine("docker ps --all --quiet --no-trunc").expect(0).stdout;
+    assert!(!left.contains(ours.trim()) && left.contains(theirs.trim()), "{left}");
+    clone.engine(&format!("docker rm --force {theirs}")).expect(0);
 }
 
 #[test]
