@@ -87,6 +87,8 @@ pub enum Task {
     Ci(tasks::ci::Args),
     /// Move the moving tags to what was published
     Release(tasks::release::Args),
+    /// Say what of the registry may go; --apply removes it
+    Retention(tasks::retention::Args),
     /// Log in to the registry, with what the environment holds
     Login(tasks::login::Args),
     /// Forget what `login` keeps

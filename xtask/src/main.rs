@@ -34,6 +34,7 @@ mod registry;
 mod release;
 mod report;
 mod resolve;
+mod retention;
 mod sandbox;
 mod scan;
 mod tasks;
@@ -65,6 +66,7 @@ fn check(context: &Context, task: &Task) -> anyhow::Result<()> {
         Task::DockerTest(args) => tasks::docker_test::check(context, args),
         Task::Release(args) => tasks::release::check(context, args),
         Task::Explain(args) => tasks::explain::check(context, args),
+        Task::Retention(_) => tasks::retention::check(context),
         _ => Ok(()),
     }
 }
@@ -82,6 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Task::Scan(args) => tasks::scan::run(context.with_engine()?, args),
         Task::Ci(args) => tasks::ci::run(context.with_engine()?, args),
         Task::Release(args) => tasks::release::run(context.with_engine()?, args),
+        Task::Retention(args) => tasks::retention::run(context.with_engine()?, args),
         Task::Login(args) => tasks::login::run(context.with_engine()?, args),
         Task::Logout(args) => tasks::logout::run(context, args),
         Task::CheckDeps(args) => tasks::check_deps::run(context, args),

@@ -92,6 +92,17 @@ impl<'a> Git<'a> {
     }
 
     /// `None`: a commit is checked out, not a branch.
+    /// Every commit that a branch, a tag or the work tree leads to, with its time in seconds since 1970.
+    pub fn times(&self) -> Result<BTreeMap<String, u64>, String> {
+        self.deepen(&[])?;
+        let log = self.raw("list the commits", &["log", "--all", "HEAD", "--format=%H %ct"])?;
+        Ok(log
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(sha, time)| Some((sha.to_owned(), time.parse().ok()?)))
+            .collect())
+    }
+
     pub fn branch(&self) -> Option<String> {
         self.line("read the branch", &["symbolic-ref", "--short", "--quiet", "HEAD"])
     }

@@ -287,6 +287,11 @@ fn local_run(event: &Event, commit: Option<&str>, now: &str) -> String {
     }
 }
 
+/// Every commit that is known here, with its time in seconds since 1970; or why they are not all known.
+pub fn commit_times(runner: &Runner, repo: &Utf8Path) -> Result<BTreeMap<String, u64>, String> {
+    Git::new(runner, repo).times()
+}
+
 /// The web address of the repository in Actions, where `origin` may be a mirror.
 fn in_actions(env: &Env) -> Option<String> {
     Some(format!("{}/{}", env.get("GITHUB_SERVER_URL")?, env.get("GITHUB_REPOSITORY")?))

@@ -25,6 +25,12 @@ const PARENTS: &str = "dev.slipway.parents";
 
 const REVISION: &str = "org.opencontainers.image.revision";
 
+/// The web address of the repository.
+pub const SOURCE: &str = "org.opencontainers.image.source";
+
+/// When the commit was made, RFC 3339.
+pub const CREATED: &str = "org.opencontainers.image.created";
+
 /// What an image says in its labels of what it was made of; "": it does not say.
 ///
 /// What the label of parents says where it was not known what they are made of.
@@ -73,8 +79,8 @@ pub fn labels(input: &Input<'_>, build: &Build, key: &str, made_of: MadeOf) -> R
         (oci("title"), build.id.clone()),
         (oci("version"), input.version.map(|version| version.text.clone()).unwrap_or_default()),
         (REVISION.to_owned(), made_of.revision),
-        (oci("source"), facts.source.clone().unwrap_or_default()),
-        (oci("created"), facts.commit_time.clone().unwrap_or_default()),
+        (SOURCE.to_owned(), facts.source.clone().unwrap_or_default()),
+        (CREATED.to_owned(), facts.commit_time.clone().unwrap_or_default()),
     ]);
     labels.extend(tags::fill_all(input, build, &build.labels)?);
     Ok(labels.into_iter().collect())

@@ -22,10 +22,11 @@ mod trust;
 
 pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
-pub use planner::{plan, version};
+pub use planner::{plan, version, with_registry};
 pub use published::{commits, looks};
 pub use reuse::reuse;
 pub use select::shorten;
+pub use tags::is_written_once;
 pub use touched::{Touch, touched};
 pub use trust::check;
 

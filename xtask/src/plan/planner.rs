@@ -84,7 +84,6 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
 /// What the file asks for and this program cannot do yet, said whenever it would have to.
 fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
     let asked = [
-        (publishes && config.retention.is_some(), "[retention]", "nothing is cleaned up"),
         (publishes && config.release.sign, "release.sign", "nothing is signed"),
         (publishes && config.release.sbom, "release.sbom", "no SBOM is attached"),
     ];
@@ -127,7 +126,7 @@ pub(super) fn publishing_event(input: &Input<'_>) -> bool {
 }
 
 /// The full name of a repository or cache reference: the registry is put in front, where there is one.
-pub(super) fn with_registry(config: &Config, name: &str) -> String {
+pub fn with_registry(config: &Config, name: &str) -> String {
     if config.registry.is_empty() { name.to_owned() } else { format!("{}/{name}", config.registry) }
 }
 

@@ -12,6 +12,11 @@ use crate::event::Event;
 /// A tag whose text has one of these is written once.
 const ONCE: [&str; 5] = ["{version}", "{semver}", "{sha}", "{sha7}", "{timestamp}"];
 
+/// Whether a template's tags are written once; the others move.
+pub fn is_written_once(template: &str) -> bool {
+    ONCE.iter().any(|placeholder| template.contains(placeholder))
+}
+
 /// Full references, in the order in which they are written.
 #[derive(Debug, Default)]
 pub struct Tags {
@@ -60,8 +65,7 @@ pub fn tags(input: &Input<'_>, build: &Build, policy: &Policy, repository: &str)
         let tag = fill(input, build, template)?;
         check(&tag, template, &build.id)?;
         let reference = format!("{repository}:{tag}");
-        let once = ONCE.iter().any(|placeholder| template.contains(placeholder));
-        if once {
+        if is_written_once(template) {
             tags.once.push(reference);
         } else if holds {
             let version = input.version.map(|version| version.text.as_str()).unwrap_or_default();

@@ -18,6 +18,9 @@ const OF_THE_COMMIT: [&str; 2] = ["org.opencontainers.image.revision", "org.open
 pub struct Image {
     pub platform: String,
     pub labels: BTreeMap<String, String>,
+    /// When its last step ran, RFC 3339; a step from cache keeps its time. No part of what is compared.
+    #[serde(default, skip_serializing)]
+    pub created: String,
     /// Digests of the unpacked layers.
     pub diff_ids: Vec<String>,
     /// Everything of `config` but labels: ENV, ENTRYPOINT, USER and so on; empty ones left out.
@@ -38,6 +41,7 @@ impl Image {
         Image {
             platform: format!("{}/{}{variant}", text(["os", "Os"]), text(["architecture", "Architecture"])),
             labels: serde_json::from_value(labels).unwrap_or_default(),
+            created: text(["created", "Created"]),
             diff_ids: serde_json::from_value(layers).unwrap_or_default(),
             config: kept(&config),
         }

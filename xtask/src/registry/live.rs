@@ -1,5 +1,7 @@
 //! A real registry, through `crane` where it is, else through `docker buildx imagetools`.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -7,8 +9,9 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::packages::{self, Package};
 use super::said::{Said, said};
-use super::{Digest, Image, Registry, Wrote, crane, split};
+use super::{Digest, Image, Listed, Node, Registry, Wrote, by_tags, crane, split};
 use crate::cmd::{Cmd, Effect};
 use crate::docker;
 use crate::error::Fault;
@@ -49,6 +52,8 @@ pub struct Live {
     runner: Runner,
     has_crane: bool,
     cleanup: bool,
+    /// `REPOSITORY@DIGEST` → its number at GitHub, of what was listed.
+    numbers: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 enum Answer {
@@ -60,7 +65,7 @@ enum Answer {
 
 impl Live {
     pub fn new(runner: &Runner) -> Live {
-        Live { runner: runner.clone(), has_crane: runner.which("crane").is_some(), cleanup: false }
+        Live { runner: runner.clone(), has_crane: runner.which("crane").is_some(), cleanup: false, numbers: Arc::default() }
     }
 
     /// The same registry for undoing: works after Ctrl-C too.
@@ -107,6 +112,10 @@ impl Live {
         let last = if exit.timed_out { exit.reason(cmd) } else { last.to_owned() };
         let why = &cmd.why;
         match said {
+            Said::NotLoggedIn if cmd.program == "gh" => Fault::not_ready(format!("cannot {why}: gh is not logged in"))
+                .hint("set GH_TOKEN (in GitHub Actions `GH_TOKEN: ${{ github.token }}`), or run `gh auth login`"),
+            Said::Denied if cmd.program == "gh" => Fault::not_ready(format!("cannot {why}: denied: {last}"))
+                .hint("the account needs the role Admin of the package (its settings, \"Manage Actions access\"), a token of one's own the scopes read:packages and delete:packages"),
             Said::NotLoggedIn => Fault::not_ready(format!("cannot {why}: not logged in: {last}")).hint("run `cargo xtask login`"),
             Said::Denied => Fault::not_ready(format!("cannot {why}: denied: {last}"))
                 .hint("the account must be allowed to write there; in GitHub Actions the job needs `packages: write`"),
@@ -198,6 +207,14 @@ impl Live {
         }
     }
 
+    /// What a tool prints; `None`: there is no such thing.
+    fn text(&self, cmd: &Cmd) -> Result<Option<String>> {
+        match self.ask(cmd)? {
+            Answer::Text(text) => Ok(Some(text)),
+            Answer::Absent | Answer::Unsupported | Answer::Printed => Ok(None),
+        }
+    }
+
     fn images_by_crane(&self, reference: &str) -> Result<Option<Vec<Image>>> {
         let read = self.effect(Effect::Probe);
         let Some(manifest) = self.json(&crane::manifest(read, reference))? else { return Ok(None) };
@@ -248,6 +265,21 @@ impl Registry for Live {
         }
     }
 
+    fn list(&self, repository: &str) -> Result<Vec<Listed>> {
+        let Some(package) = Package::of(repository) else { return by_tags(self, repository) };
+        if self.runner.which("gh").is_none() {
+            let fault = Fault::not_ready(format!("cannot list the packages of ghcr.io/{} without gh", package.owner));
+            return Err(fault.hint("install gh (https://cli.github.com), which GitHub's runners have").into());
+        }
+        let read = self.effect(Effect::Probe);
+        let Some(kind) = self.text(&package.kind(read))? else { return Ok(Vec::new()) };
+        let Some(text) = self.text(&package.list(read, &kind))? else { return Ok(Vec::new()) };
+        let (ids, listed): (Vec<String>, Vec<Listed>) = packages::read(&text).into_iter().unzip();
+        let names = listed.iter().map(|manifest| format!("{repository}@{}", manifest.digest));
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).extend(names.zip(ids));
+        Ok(listed)
+    }
+
     fn images(&self, reference: &str) -> Result<Option<Vec<Image>>> {
         if self.has_crane {
             return self.images_by_crane(reference);
@@ -257,6 +289,25 @@ impl Registry for Live {
         Ok(images.map(|images| match images.get("rootfs") {
             Some(_) => vec![Image::from_config(&images)],
             None => images.as_object().into_iter().flat_map(|images| images.values()).map(Image::from_config).collect(),
+        }))
+    }
+
+    fn node(&self, reference: &str) -> Result<Option<Node>> {
+        let read = self.effect(Effect::Probe);
+        let Some(manifest) = self.json(&crane::manifest(read, reference))? else { return Ok(None) };
+        let digest = |text: &Value| Digest::parse(text.as_str()?).ok();
+        let named = manifest["manifests"].as_array().into_iter().flatten();
+        let image = match children(&manifest, reference).into_iter().next() {
+            Some(first) => self.json(&crane::config(read, &first))?,
+            None if manifest["config"]["mediaType"].as_str().is_some_and(|kind| kind.contains("image")) => {
+                self.json(&crane::config(read, reference))?
+            }
+            None => None,
+        };
+        Ok(Some(Node {
+            children: named.filter_map(|child| digest(&child["digest"])).collect(),
+            subject: digest(&manifest["subject"]["digest"]),
+            image: image.as_ref().map(Image::from_config),
         }))
     }
 
@@ -283,6 +334,35 @@ impl Registry for Live {
         }
     }
 
+    fn twin(&self, repository: &str, index: &Digest, reference: &str) -> Result<Option<Digest>> {
+        let source = format!("{repository}@{index}");
+        let write = self.effect(Effect::Change);
+        match self.write(docker::imagetools_create(write, &source, reference, Some(reference)))? {
+            Answer::Printed => Ok(None),
+            _ => self.digest(reference),
+        }
+    }
+
+    fn delete(&self, repository: &str, digest: &Digest) -> Result<Wrote> {
+        let (write, name) = (self.effect(Effect::Change), format!("{repository}@{digest}"));
+        let cmd = match Package::of(repository) {
+            None => crane::delete(write, &name),
+            Some(package) => {
+                let number = self.numbers.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+                // What was not listed is not there.
+                let Some(number) = number else { return Ok(Wrote::Done) };
+                let Some(kind) = self.text(&package.kind(self.effect(Effect::Probe)))? else { return Ok(Wrote::Unsupported) };
+                package.delete(write, &kind, &number)
+            }
+        };
+        match self.write(cmd)? {
+            // Somebody else was there first.
+            Answer::Text(_) | Answer::Absent => Ok(Wrote::Done),
+            Answer::Printed => Ok(Wrote::Printed),
+            Answer::Unsupported => Ok(Wrote::Unsupported),
+        }
+    }
+
     /// Deletes the tag where that exists. Elsewhere only digests can be deleted, with every tag they have: then the
     /// tag first gets an index that nothing else points at, and that is deleted.
     fn untag(&self, reference: &str) -> Result<Wrote> {
@@ -296,7 +376,7 @@ impl Registry for Live {
             Answer::Unsupported => {}
         }
         let repository = split(reference).0;
-        let nobody = format!("{repository}@sha256:{}", "0".repeat(64));
+        let nobody = format!("{repository}@{}", Digest::nobodys());
         if let Answer::Unsupported = self.write(crane::delete(write, &nobody))? {
             return Ok(Wrote::Unsupported);
         }

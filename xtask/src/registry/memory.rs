@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 
-use super::{Digest, Image, Registry, Wrote, split};
+use super::{Digest, Image, Listed, Node, Registry, Wrote, by_tags, split};
 
 /// What is about to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +24,17 @@ impl Op {
 
 type Hook = Box<dyn Fn(&Op) -> Result<()> + Send + Sync>;
 
+/// What an index names; what a signature is of.
+pub type Links = (Vec<Digest>, Option<Digest>);
+
 #[derive(Default)]
 pub struct Memory {
     pub tags: Mutex<BTreeMap<String, Digest>>,
     /// One a platform.
     pub images: Mutex<BTreeMap<Digest, Vec<Image>>>,
+    pub links: Mutex<BTreeMap<Digest, Links>>,
+    /// As GitHub's, it lists what has no tag, too.
+    pub lists_all: bool,
 }
 
 /// One process's view of it.
@@ -81,6 +87,15 @@ impl Registry for View<'_> {
         Ok(tags.keys().map(|name| split(name)).filter(|(name, _)| *name == repository).map(|(_, tag)| tag.to_owned()).collect())
     }
 
+    fn list(&self, repository: &str) -> Result<Vec<Listed>> {
+        let mut listed = by_tags(self, repository)?;
+        let images = self.memory.images.lock().unwrap();
+        let untagged = images.keys().filter(|_| self.memory.lists_all);
+        let untagged: Vec<&Digest> = untagged.filter(|digest| !listed.iter().any(|known| known.digest == **digest)).collect();
+        listed.extend(untagged.into_iter().map(|digest| Listed { digest: digest.clone(), tags: Vec::new(), at: None }));
+        Ok(listed)
+    }
+
     fn images(&self, reference: &str) -> Result<Option<Vec<Image>>> {
         let digest = match reference.split_once('@') {
             Some((_, digest)) => Some(Digest::parse(digest)?),
@@ -88,6 +103,38 @@ impl Registry for View<'_> {
         };
         let images = self.memory.images.lock().unwrap();
         Ok(digest.and_then(|digest| images.get(&digest).cloned()))
+    }
+
+    fn node(&self, reference: &str) -> Result<Option<Node>> {
+        let digest = match reference.split_once('@') {
+            Some((_, digest)) => Some(Digest::parse(digest)?),
+            None => self.memory.get(reference),
+        };
+        let Some(digest) = digest else { return Ok(None) };
+        let Some(images) = self.memory.images.lock().unwrap().get(&digest).cloned() else { return Ok(None) };
+        let (children, subject) = self.memory.links.lock().unwrap().get(&digest).cloned().unwrap_or_default();
+        Ok(Some(Node { children, subject, image: images.into_iter().next() }))
+    }
+
+    fn twin(&self, _repository: &str, index: &Digest, reference: &str) -> Result<Option<Digest>> {
+        (self.hook)(&Op::Write(reference.into()))?;
+        let twin = Digest::parse(&format!("sha256:f{}", &index.hex()[1..]))?;
+        let mut images = self.memory.images.lock().unwrap();
+        let mut links = self.memory.links.lock().unwrap();
+        if let (Some(image), Some(link)) = (images.get(index).cloned(), links.get(index).cloned()) {
+            images.insert(twin.clone(), image);
+            links.insert(twin.clone(), link);
+        }
+        self.memory.set(reference, &twin);
+        Ok(Some(twin))
+    }
+
+    fn delete(&self, repository: &str, digest: &Digest) -> Result<Wrote> {
+        (self.hook)(&Op::Remove(format!("{repository}@{digest}")))?;
+        let mut tags = self.memory.tags.lock().unwrap();
+        tags.retain(|name, of| split(name).0 != repository || of != digest);
+        self.memory.images.lock().unwrap().remove(digest);
+        Ok(Wrote::Done)
     }
 
     fn tag(&self, _repository: &str, digest: &Digest, reference: &str) -> Result<Wrote> {

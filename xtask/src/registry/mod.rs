@@ -5,8 +5,10 @@ mod image;
 mod live;
 #[cfg(test)]
 pub mod memory;
+mod packages;
 mod said;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,6 +37,16 @@ impl Digest {
             return Ok(Digest(text.to_owned()));
         }
         Err(Fault::failed(format!("\"{text}\" is not a digest")).into())
+    }
+
+    /// Nothing has it: what deletes it tries whether anything can be deleted.
+    pub fn nobodys() -> Digest {
+        Digest(format!("sha256:{}", "0".repeat(64)))
+    }
+
+    /// The digits.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
     }
 
     /// `sha256:` and the first 12 digits, for people.
@@ -84,14 +96,63 @@ pub trait Registry: Sync {
     /// Every tag of a repository; none if the repository does not exist.
     fn tags(&self, repository: &str) -> Result<Vec<String>>;
 
+    /// Every manifest that has a tag; where the registry lists them, those without one too.
+    fn list(&self, repository: &str) -> Result<Vec<Listed>>;
+
     /// The images behind a reference, one a platform; `None`: there is no such reference.
     fn images(&self, reference: &str) -> Result<Option<Vec<Image>>>;
+
+    /// What a reference hangs together with; `None`: there is no such reference.
+    fn node(&self, reference: &str) -> Result<Option<Node>>;
 
     /// Points `REPOSITORY:TAG` at an image that is already there; another repository's blobs are mounted, not copied.
     fn tag(&self, repository: &str, digest: &Digest, reference: &str) -> Result<Wrote>;
 
     /// Takes a tag away, and nothing else.
     fn untag(&self, reference: &str) -> Result<Wrote>;
+
+    /// Writes an index that names what another one does, and is not the same; `None` where it is only printed.
+    fn twin(&self, repository: &str, index: &Digest, reference: &str) -> Result<Option<Digest>>;
+
+    /// Deletes a manifest with every tag that it has.
+    fn delete(&self, repository: &str, digest: &Digest) -> Result<Wrote>;
+}
+
+/// A manifest in the list of its repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub digest: Digest,
+    pub tags: Vec<String>,
+    /// When it or its tags last changed, RFC 3339, where the registry tells.
+    pub at: Option<String>,
+}
+
+/// A manifest among others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// What an index names: images and their attestations.
+    pub children: Vec<Digest>,
+    /// What it is a signature or an attestation of.
+    pub subject: Option<Digest>,
+    /// The image, or that of the first platform.
+    pub image: Option<Image>,
+}
+
+/// The list of a repository by its tags.
+///
+/// # Errors
+/// The registry's.
+pub fn by_tags(registry: &dyn Registry, repository: &str) -> Result<Vec<Listed>> {
+    let tags = registry.tags(repository)?;
+    let digests = each(&tags, |tag| registry.digest(&format!("{repository}:{tag}")))?;
+    let mut listed: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+    for (tag, digest) in tags.into_iter().zip(digests) {
+        // One that is gone since it was listed.
+        if let Some(digest) = digest {
+            listed.entry(digest).or_default().push(tag);
+        }
+    }
+    Ok(listed.into_iter().map(|(digest, tags)| Listed { digest, tags, at: None }).collect())
 }
 
 /// `HOST/REPOSITORY:TAG` in two; without a tag the second is "latest".

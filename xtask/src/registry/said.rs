@@ -20,10 +20,28 @@ pub enum Said {
 ///
 /// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>
 const WORDS: [(Said, &[&str]); 5] = [
-    (Said::NotLoggedIn, &["UNAUTHORIZED", "401 Unauthorized", "no basic auth credentials", "authentication required"]),
+    (
+        Said::NotLoggedIn,
+        &[
+            "UNAUTHORIZED",
+            "401 Unauthorized",
+            "no basic auth credentials",
+            "authentication required",
+            "(HTTP 401)",
+            "gh auth login",
+            "GH_TOKEN",
+        ],
+    ),
     (
         Said::Denied,
-        &["DENIED", "403 Forbidden", "insufficient_scope", "access denied", "requested access to the resource is denied"],
+        &[
+            "DENIED",
+            "403 Forbidden",
+            "insufficient_scope",
+            "access denied",
+            "requested access to the resource is denied",
+            "(HTTP 403)",
+        ],
     ),
     (Said::Unsupported, &["UNSUPPORTED", "405 Method Not Allowed", "DIGEST_INVALID"]),
     (
@@ -36,6 +54,8 @@ const WORDS: [(Said, &[&str]); 5] = [
             "502 Bad",
             "503 Service",
             "504 Gateway",
+            "(HTTP 429)",
+            "(HTTP 50",
             "UNAVAILABLE",
             ": UNKNOWN: ",
             "connection refused",
@@ -51,7 +71,7 @@ const WORDS: [(Said, &[&str]); 5] = [
             "use of closed network connection",
         ],
     ),
-    (Said::Absent, &["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "404 Not Found", ": not found"]),
+    (Said::Absent, &["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "404 Not Found", "(HTTP 404)", ": not found"]),
 ];
 
 /// `stderr` of the tool. Only its last lines decide: earlier ones tell of requests that were tried again.
@@ -79,6 +99,13 @@ mod tests {
                 Said::Absent,
             ),
             ("ERROR: r/a:b: not found", Said::Absent),
+            ("gh: Package not found. (HTTP 404)", Said::Absent),
+            ("gh: You need at least read:packages scope to list package versions. (HTTP 403)", Said::Denied),
+            (
+                "gh: To use GitHub CLI in a GitHub Actions workflow, set the GH_TOKEN environment variable. Example:",
+                Said::NotLoggedIn,
+            ),
+            ("gh: Server Error (HTTP 502)", Said::Transient),
             ("Error: GET https://r/token: UNAUTHORIZED: authentication required", Said::NotLoggedIn),
             ("ERROR: failed to authorize: failed to fetch anonymous token: 401 Unauthorized", Said::NotLoggedIn),
             ("Error: PUT https://r/v2/a/manifests/b: DENIED: permission_denied: write_package", Said::Denied),

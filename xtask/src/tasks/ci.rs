@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{ci_build, docker_test, gen_dockerfiles, release, scan, static_checks};
+use super::{ci_build, docker_test, gen_dockerfiles, release, retention, scan, static_checks};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::event::Event;
@@ -33,6 +33,7 @@ fn pipeline(context: &Context) -> Result<()> {
     let plan = context.resolved()?;
     release::refuse_a_part(context, &plan)?;
     release::has_tools(context, &plan)?;
+    retention::has_tools(context, &plan)?;
     if !plan.has_work && plan.publishes {
         report::note("nothing to do: everything is built, tested and published, and the tags are where they belong");
         return Ok(());
@@ -51,6 +52,9 @@ fn pipeline(context: &Context) -> Result<()> {
     step("ci-build --mode push", || ci_build::run(context, &ci_build::Args::push()))?;
     if moves {
         step("release", || release::run(context, &release::Args::default()))?;
+    }
+    if context.config()?.retention.is_some() {
+        step("retention --apply", || retention::run(context, &retention::Args { apply: true }))?;
     }
     Ok(())
 }

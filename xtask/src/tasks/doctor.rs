@@ -248,7 +248,11 @@ fn extras(context: &Context) -> Vec<Row> {
         Some(path) => Row::ok(what, path),
         None => Row::optional(what, "not found", fix),
     };
-    vec![extra("crane", "only to release a version, or to rehearse that; reads registries faster")]
+    let mut rows = vec![extra("crane", "only to release a version, to rehearse that, or to clean up; reads registries faster")];
+    if context.config().is_ok_and(|config| config.retention.is_some() && config.registry == "ghcr.io") {
+        rows.push(extra("gh", "for [retention]: https://cli.github.com"));
+    }
+    rows
 }
 
 fn disk(context: &Context) -> Row {

@@ -13,6 +13,7 @@ pub mod login;
 pub mod logout;
 pub mod plan;
 pub mod release;
+pub mod retention;
 pub mod sandbox;
 pub mod scan;
 pub mod schema;

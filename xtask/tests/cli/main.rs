@@ -8,5 +8,6 @@ mod engine;
 mod graphs;
 mod kubernetes;
 mod lab;
+mod retention;
 mod scan;
 mod usage;

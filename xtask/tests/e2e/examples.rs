@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::clone::Ran;
 use crate::tiny::Tiny;
 
-fn ci(tiny: &Tiny, event: &str) -> Ran {
+pub fn ci(tiny: &Tiny, event: &str) -> Ran {
     xtask(tiny, &["ci", "--event", event])
 }
 
@@ -41,7 +41,7 @@ fn push(tiny: &Tiny, message: &str) -> Ran {
     ran
 }
 
-fn commit(tiny: &Tiny, message: &str) {
+pub fn commit(tiny: &Tiny, message: &str) {
     tiny.git(&["add", "--all"]);
     tiny.git(&["commit", "--quiet", "--allow-empty", "-m", message]);
 }

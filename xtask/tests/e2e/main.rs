@@ -16,6 +16,7 @@ mod proxy;
 mod publish;
 mod race;
 mod replace;
+mod retention;
 mod sandbox;
 mod scan;
 mod tiny;

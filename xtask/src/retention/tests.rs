@@ -1,0 +1,330 @@
+//! What stays and what goes, on a registry in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use proptest::prelude::*;
+
+use super::apply::{Applied, apply};
+use super::kind::{Kinds, REMOVED};
+use super::stock::{Seconds, Stock, read, seconds};
+use super::{Rules, Verdict, decide};
+use crate::plan::labels;
+use crate::plan::testing::config;
+use crate::registry::memory::{Memory, Op, d};
+use crate::registry::{Digest, Image, Registry};
+
+const REPOSITORY: &str = "ghcr.io/acme/i";
+const NOW: &str = "2026-11-21T00:00:00Z";
+const OLD: &str = "2026-01-01T00:00:00Z";
+const KEY: &str = "0123456789ab";
+
+/// An image of ours, built at a time.
+fn image(created: &str, source: &str) -> Image {
+    let labels = [(labels::KEY, "0"), (labels::SOURCE, source)];
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    Image { labels, created: created.into(), ..Image::default() }
+}
+
+fn add(memory: &Memory, n: u32, created: &str, tags: &[&str]) {
+    memory.images.lock().unwrap().insert(d(n), vec![image(created, "")]);
+    tags.iter().for_each(|tag| memory.set(&format!("{REPOSITORY}:{tag}"), &d(n)));
+}
+
+/// An index of these images, which are there too.
+fn index(memory: &Memory, n: u32, children: &[u32], tags: &[&str]) {
+    add(memory, n, OLD, tags);
+    for child in children {
+        memory.images.lock().unwrap().insert(d(*child), vec![image(OLD, "")]);
+    }
+    memory.links.lock().unwrap().insert(d(n), (children.iter().map(|child| d(*child)).collect(), None));
+}
+
+fn kinds() -> Kinds {
+    Kinds::of(&config(
+        "[image.i]\non.tag.tags = ['{version}', '{major}.{minor}', 'latest']\non.branch.main.tags = ['main-{sha7}', 'main']\n",
+    ))
+}
+
+struct World {
+    memory: Memory,
+    own: BTreeSet<String>,
+    commits: BTreeMap<String, Seconds>,
+}
+
+impl World {
+    fn of(memory: Memory) -> World {
+        World { memory, own: BTreeSet::new(), commits: BTreeMap::new() }
+    }
+
+    fn decide(&self) -> (Vec<Stock>, Vec<Verdict>, Vec<super::Removal>) {
+        let kinds = kinds();
+        let rules = Rules {
+            kinds: &kinds,
+            keep: 2,
+            grace: Duration::from_secs(24 * 60 * 60),
+            now: seconds(NOW).unwrap(),
+            source: "https://github.com/acme/i",
+            own: &self.own,
+            commits: &|commit| self.commits.get(commit).copied(),
+        };
+        let stocks: Vec<Stock> = kinds.repositories().map(|name| read(&self.memory.view(), name).unwrap()).collect();
+        let (verdicts, removals) = decide(&stocks, &rules);
+        (stocks, verdicts, removals)
+    }
+
+    /// Tags that go in their order, and the numbers of the manifests that are deleted, as they are.
+    fn goes(&self) -> (Vec<String>, Vec<u32>) {
+        let (_, verdicts, removals) = self.decide();
+        let goes = verdicts.iter().filter(|verdict| !verdict.stays);
+        let tags: BTreeSet<String> = goes.map(|verdict| verdict.reference.replace(REPOSITORY, "")).collect();
+        let number = |digest: &Digest| u32::from_str_radix(&digest.to_string()[63..], 16).unwrap();
+        let doomed = removals.iter().flat_map(|removal| &removal.delete);
+        (
+            tags.into_iter().collect(),
+            doomed.flat_map(|doomed| [&doomed.digest].into_iter().chain(&doomed.images)).map(number).collect(),
+        )
+    }
+
+    fn because(&self, tag: &str) -> String {
+        let verdicts = self.decide().1;
+        let found = verdicts.iter().find(|verdict| verdict.reference == format!("{REPOSITORY}:{tag}")).unwrap();
+        format!("{}{}", if found.stays { "" } else { "goes: " }, found.because)
+    }
+
+    fn apply(&self, registry: &dyn Registry) -> Result<Vec<Applied>> {
+        let (stocks, _, removals) = self.decide();
+        stocks.iter().zip(&removals).map(|(stock, removal)| apply(registry, stock, removal)).collect()
+    }
+}
+
+fn versions() -> Memory {
+    let memory = Memory::default();
+    for (n, tag) in [(1, "v1.0.0"), (2, "v1.2.0"), (3, "v1.10.0"), (4, "v1.9.0"), (5, "v2.0.0-rc1")] {
+        add(&memory, n, OLD, &[tag]);
+    }
+    memory
+}
+
+#[test]
+fn versions_by_their_order_and_nothing_that_a_moving_tag_has() {
+    let world = World::of(versions());
+    assert_eq!(world.goes().0, [":v1.0.0", ":v1.2.0", ":v1.9.0"]);
+    assert_eq!(world.because("v1.10.0"), "one of the 2 newest {version}");
+    assert_eq!(world.because("v1.9.0"), "goes: older than the 2 newest {version}");
+    // A deliberate step back, a minor version that is still followed, tags of no template.
+    world.memory.set(&format!("{REPOSITORY}:latest"), &d(1));
+    world.memory.set(&format!("{REPOSITORY}:1.9"), &d(4));
+    add(&world.memory, 9, OLD, &["by-hand", "cache"]);
+    assert_eq!(world.goes(), (vec![":v1.2.0".into()], vec![2]));
+    assert_eq!(world.because("v1.0.0"), "a moving tag has the same image");
+    assert_eq!(world.because("by-hand"), "no template of a written-once tag");
+}
+
+#[test]
+fn what_is_young_foreign_or_of_this_run_stays() {
+    let mut world = World::of(versions());
+    add(&world.memory, 1, "2026-11-20T12:00:00.5Z", &[]);
+    add(&world.memory, 2, "0001-01-01T00:00:00Z", &[]);
+    world.own.insert(format!("{REPOSITORY}:v1.9.0"));
+    add(&world.memory, 8, OLD, &["v0.1.0"]);
+    world.memory.images.lock().unwrap().insert(d(8), vec![image(OLD, "https://github.com/acme/other")]);
+    add(&world.memory, 9, OLD, &["v0.2.0"]);
+    world.memory.images.lock().unwrap().insert(d(9), vec![Image { created: OLD.into(), ..Image::default() }]);
+    assert_eq!(world.goes(), (Vec::new(), Vec::new()));
+    for (tag, because) in [
+        ("v1.0.0", "younger than 1day"),
+        ("v1.2.0", "its age is not known"),
+        ("v1.9.0", "of this run"),
+        ("v0.1.0", "not built by these pipelines"),
+        ("v0.2.0", "not built by these pipelines"),
+    ] {
+        assert_eq!(world.because(tag), because, "{tag}");
+    }
+}
+
+#[test]
+fn tags_of_commits_by_the_age_of_the_commit() {
+    let mut world = World::of(Memory::default());
+    // One image for all: it is used again and again.
+    add(&world.memory, 1, OLD, &["main-000000a", "main-000000b", "main-000000c", "main-000000d"]);
+    for (sha, at) in
+        [("000000a", "2026-11-20T23:00:00Z"), ("000000b", "2026-10-01T00:00:00Z"), ("000000c", "2026-09-01T00:00:00Z")]
+    {
+        world.commits.insert(sha.into(), seconds(at).unwrap());
+    }
+    let (tags, deleted) = world.goes();
+    assert_eq!((tags, deleted.len()), (vec![":main-000000c".into(), ":main-000000d".into()], 0));
+    // The image stays, so that the tags alone are taken away.
+    world.apply(&world.memory.view()).unwrap();
+    assert_eq!(world.memory.tags.lock().unwrap().len(), 2);
+    assert!(world.goes().0.is_empty());
+}
+
+#[test]
+fn images_of_platforms_go_with_their_last_index() {
+    let world = World::of(Memory::default());
+    index(&world.memory, 10, &[11, 12], &["v1.0.0"]);
+    index(&world.memory, 20, &[11, 22], &["v1.1.0", "1.1", "latest"]);
+    index(&world.memory, 30, &[31, 32], &["v0.9.0"]);
+    index(&world.memory, 40, &[41, 12], &["v0.8.0"]);
+    // 12 is named by an index that goes and by one that stays; 11 by two that stay.
+    assert_eq!(world.goes(), (vec![":v0.8.0".into(), ":v0.9.0".into()], vec![30, 31, 32, 40, 41]));
+}
+
+#[test]
+fn what_runs_leave_goes_when_they_are_over() {
+    let world = World::of(Memory::default());
+    add(&world.memory, 1, OLD, &["v1.0.0", &format!("tested-{KEY}-{KEY}"), "released-v1.0.0"]);
+    // Runs of GitHub and of people; the numbers say which one is newer, whatever the images say.
+    for (n, run) in [(1, "9"), (2, "10"), (3, "11"), (4, "20260101000000"), (5, "20260201000000"), (6, "0123456789ab")] {
+        add(&world.memory, n, &format!("2026-{:02}-01T00:00:00Z", 8 - n), &[&format!("candidate-{KEY}-{run}")]);
+    }
+    add(&world.memory, 5, "2026-05-01T00:00:00Z", &[]);
+    assert_eq!(world.goes().0, [format!(":candidate-{KEY}-0123456789ab"), format!(":candidate-{KEY}-9")]);
+    assert_eq!(world.because(&format!("candidate-{KEY}-10")), "one of the 2 newest runs");
+    assert_eq!(world.because(&format!("tested-{KEY}-{KEY}")), "its image stays");
+    // What nothing publishes any more.
+    add(&world.memory, 21, OLD, &[&format!("tested-aaaaaaaaaaaa-{KEY}-linux-arm64")]);
+    add(&world.memory, 22, "2026-11-20T20:00:00Z", &[&format!("tested-bbbbbbbbbbbb-{KEY}")]);
+    add(&world.memory, 24, OLD, &["released-v0.1.0"]);
+    let (tags, deleted) = world.goes();
+    assert_eq!(tags[2..], [":released-v0.1.0".into(), format!(":tested-aaaaaaaaaaaa-{KEY}-linux-arm64")], "{tags:?}");
+    assert!(deleted.contains(&21) && !deleted.contains(&1), "{deleted:?}");
+}
+
+#[test]
+fn what_has_no_tag_goes_where_it_is_listed_and_nothing_needs_it() {
+    let memory = Memory { lists_all: true, ..Memory::default() };
+    index(&memory, 10, &[11, 12], &["v1.0.0"]);
+    index(&memory, 20, &[21, 12], &["v1.1.0"]);
+    index(&memory, 30, &[31, 12], &["v0.1.0"]);
+    // A young one, an old one, a signature of what stays and one of what goes.
+    add(&memory, 41, "2026-11-20T20:00:00Z", &[]);
+    add(&memory, 42, OLD, &[]);
+    for (n, of) in [(51, 11), (52, 31)] {
+        add(&memory, n, OLD, &[]);
+        memory.links.lock().unwrap().insert(d(n), (Vec::new(), Some(d(of))));
+    }
+    let world = World::of(memory);
+    assert_eq!(world.goes().1, [30, 31, 42, 52]);
+    world.apply(&world.memory.view()).unwrap();
+    assert_eq!(world.goes(), (Vec::new(), Vec::new()));
+    assert_eq!(world.memory.images.lock().unwrap().len(), 7);
+}
+
+#[test]
+fn a_signature_goes_with_its_image() {
+    let world = World::of(versions());
+    for (n, of) in [(51, 1), (52, 3), (53, 99)] {
+        let tag = format!("{}.sig", d(of).to_string().replace(':', "-"));
+        add(&world.memory, n, OLD, &[&tag]);
+    }
+    let (tags, deleted) = world.goes();
+    assert!(tags.iter().filter(|tag| tag.contains("sha256-")).count() == 1 && deleted.contains(&51), "{tags:?}");
+}
+
+#[test]
+fn what_is_published_meanwhile_stays() {
+    let world = World::of(versions());
+    index(&world.memory, 60, &[2], &[]);
+    let lists = AtomicUsize::new(0);
+    // Between the decision and the removal: `latest` steps back to v1.0.0, and a new index names v1.2.0.
+    let (_, _, removals) = world.decide();
+    assert_eq!(removals[0].delete.len(), 3);
+    let (stocks, ..) = world.decide();
+    world.memory.set(&format!("{REPOSITORY}:latest"), &d(1));
+    world.memory.set(&format!("{REPOSITORY}:new"), &d(60));
+    let registry = world.memory.hooked(move |op| {
+        lists.fetch_add(usize::from(matches!(op, Op::List(_))), Ordering::SeqCst);
+        Ok(())
+    });
+    let applied = apply(&registry, &stocks[0], &removals[0]).unwrap();
+    assert_eq!(applied.kept.len(), 2, "{applied:?}");
+    assert_eq!(applied.gone, [format!("{REPOSITORY}@{}", d(4))]);
+}
+
+/// (digest, children, tags), each of them small numbers.
+fn repository() -> impl Strategy<Value = Vec<(BTreeSet<u32>, Vec<usize>, bool)>> {
+    prop::collection::vec(
+        (prop::collection::btree_set(1..12_u32, 0..3), prop::collection::vec(0..14_usize, 0..4), any::<bool>()),
+        1..12,
+    )
+}
+
+const TAGS: [&str; 14] = [
+    "v1.0.0",
+    "v1.1.0",
+    "v1.2.0",
+    "v0.1.0",
+    "latest",
+    "1.1",
+    "main",
+    "main-0000001",
+    "main-0000002",
+    "candidate-0123456789ab-1",
+    "candidate-0123456789ab-2",
+    "candidate-0123456789ab-3",
+    "tested-0123456789ab-0123456789ab",
+    "released-v1.0.0",
+];
+
+fn made(parts: &[(BTreeSet<u32>, Vec<usize>, bool)], lists_all: bool) -> World {
+    let memory = Memory { lists_all, ..Memory::default() };
+    for (n, (children, tags, is_young)) in parts.iter().enumerate() {
+        let n = u32::try_from(n).unwrap() + 100;
+        let tags: Vec<&str> = tags.iter().map(|tag| TAGS[*tag]).collect();
+        add(&memory, n, if *is_young { NOW } else { OLD }, &tags);
+        children.iter().for_each(|child| drop(memory.images.lock().unwrap().insert(d(*child), vec![image(OLD, "")])));
+        memory.links.lock().unwrap().insert(d(n), (children.iter().map(|child| d(*child)).collect(), None));
+    }
+    World::of(memory)
+}
+
+/// Everything that the tags lead to is there, but for an index that is being removed.
+fn is_whole(world: &World) -> bool {
+    let (images, links) = (world.memory.images.lock().unwrap(), world.memory.links.lock().unwrap());
+    let has = |digest: &Digest| images.contains_key(digest);
+    let tags = world.memory.tags.lock().unwrap();
+    let mut real = tags.iter().filter(|(tag, _)| !tag.contains(REMOVED)).map(|(_, digest)| digest);
+    real.all(|digest| has(digest) && links.get(digest).is_none_or(|(children, _)| children.iter().all(has)))
+}
+
+/// What no tag leads to.
+fn lost(world: &World) -> BTreeSet<Digest> {
+    let (images, links) = (world.memory.images.lock().unwrap(), world.memory.links.lock().unwrap());
+    let tags = world.memory.tags.lock().unwrap();
+    let children = tags.values().filter_map(|digest| links.get(digest)).flat_map(|(children, _)| children);
+    let found: BTreeSet<&Digest> = tags.values().chain(children).collect();
+    images.keys().filter(|digest| !found.contains(digest)).cloned().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_stays_is_whole_and_a_second_look_finds_nothing(parts in repository(), killed in 0..30_usize, lists_all in any::<bool>()) {
+        let world = made(&parts, lists_all);
+        let stays: BTreeSet<String> =
+            world.decide().1.into_iter().filter(|verdict| verdict.stays).map(|verdict| verdict.reference).filter(|name| !name.contains('@')).collect();
+        let never_tagged = lost(&world);
+        // Killed before any of its writes: nothing is named then that is not there, and nothing is lost.
+        let seen = AtomicUsize::new(0);
+        let dies = world.memory.hooked(move |op| {
+            anyhow::ensure!(!op.changes() || seen.fetch_add(1, Ordering::SeqCst) < killed, "killed");
+            Ok(())
+        });
+        let died = world.apply(&dies).is_err();
+        prop_assert!(is_whole(&world), "killed: {died}");
+        prop_assert!(lists_all || lost(&world) == never_tagged, "killed: {died}");
+        world.apply(&world.memory.view()).unwrap();
+        prop_assert!(is_whole(&world));
+        prop_assert!(lists_all || lost(&world) == never_tagged);
+        let left: BTreeSet<String> = world.memory.tags.lock().unwrap().keys().cloned().collect();
+        prop_assert_eq!(&left, &stays);
+        let (_, _, again) = world.decide();
+        prop_assert!(again.iter().all(|removal| removal.untag.is_empty() && removal.delete.is_empty()), "{again:?}");
+    }
+}
