@@ -77,6 +77,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// The parents of a build, each with the build that it is: of that image, with the same values on the axes they share.
+    pub fn parents<'a>(&'a self, child: &'a Build) -> impl Iterator<Item = (&'a Parent, &'a Build)> + use<'a> {
+        let agrees = |parent: &Build| {
+            parent.axes.iter().all(|(axis, value)| child.axes.iter().all(|(other, theirs)| axis != other || value == theirs))
+        };
+        let build = move |parent: &Parent| self.builds.iter().find(|build| build.image == parent.image && agrees(build));
+        child.parents.iter().filter_map(move |parent| Some((parent, build(parent)?)))
+    }
+
+    /// The full name of a repository or cache reference: the registry is put in front, where there is one.
+    pub fn with_registry(&self, name: &str) -> String {
+        if self.registry.is_empty() { name.to_owned() } else { format!("{}/{name}", self.registry) }
+    }
+
+    /// The published image that a parent stands for where it is not built.
+    pub fn reference(&self, parent: &Parent, build: &Build) -> String {
+        format!("{}:{}", self.with_registry(&build.repository), parent.tag)
+    }
+
     /// Parses a condition of the command line (`--only`) against what this file holds.
     ///
     /// Errors: as [`Condition::parse`], and images and ids that do not exist, with the nearest names.

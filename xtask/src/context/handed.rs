@@ -54,11 +54,13 @@ impl Context {
         let config = self.config()?;
         let mut facts = self.facts(&recorded)?;
         let plain = plan::plan(config, &plan.event, &facts, &[])?;
-        // A base with ONBUILD steps makes the whole context count, and only its registry knew.
+        // A base or a published parent with ONBUILD steps makes the whole context count, and only its registry knew.
         let takes_all = |build: &Build| build.inputs.iter().any(|(name, _)| name == "copy:.");
         let ids: BTreeSet<&str> = plan.builds.iter().filter(|build| takes_all(build)).map(|build| build.id.as_str()).collect();
         let whole = config.builds.iter().filter(|build| ids.contains(build.id.as_str()));
-        let triggers = whole.filter_map(|build| Some(facts.dockerfile(build)?.images.clone())).flatten().collect();
+        let bases = |build| facts.dockerfile(build).map(|dockerfile| dockerfile.images.clone()).unwrap_or_default();
+        let parents = |build| config.parents(build).map(|(parent, of)| config.reference(parent, of));
+        let triggers = whole.flat_map(|build| bases(build).into_iter().chain(parents(build))).collect();
         let with_triggers = match ids.is_empty() {
             true => None,
             false => {

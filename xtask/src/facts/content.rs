@@ -97,13 +97,13 @@ fn ask<'a>(
     own: &BTreeSet<&'a Utf8Path>,
 ) -> Asked<'a> {
     let triggers = || {
-        let is_parent = |other: &&Build| build.parents.iter().any(|parent| parent.image == other.image);
-        // Most have none, and then nobody is asked: all builds by all builds are many.
-        let others = if build.parents.is_empty() { &[] } else { config.builds.as_slice() };
-        let mut triggers =
-            others.iter().filter(is_parent).filter(|other| facts.dockerfile(other).is_some_and(|dockerfile| dockerfile.onbuild));
-        let foreign = dockerfile.images.iter().find(|image| image.contains("onbuild") || facts.triggers.contains(*image));
-        triggers.next().map(|parent| &parent.image).or(foreign).map(|name| format!("{name} has ONBUILD steps"))
+        let here = |parent: &Build| facts.dockerfile(parent).is_some_and(|dockerfile| dockerfile.onbuild);
+        let here = config.parents(build).find(|(_, parent)| here(parent)).map(|(_, parent)| parent.image.clone());
+        // What is published may be of another Dockerfile. Whether this run builds the parent is not known here.
+        let references = || config.parents(build).map(|(parent, of)| config.reference(parent, of));
+        let published = || (!facts.triggers.is_empty()).then(references)?.find(|reference| facts.triggers.contains(reference));
+        let foreign = || dockerfile.images.iter().find(|image| image.contains("onbuild") || facts.triggers.contains(*image));
+        here.or_else(published).or_else(|| foreign().cloned()).map(|name| format!("{name} has ONBUILD steps"))
     };
     let whole = dockerfile.whole.clone().or_else(triggers);
     let patterns = match &dockerfile.sources {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::planner::{Input, with_registry};
+use super::planner::Input;
 use super::{Build, Check};
 use crate::config::EventKey;
 use crate::error::Fault;
@@ -55,7 +55,7 @@ fn place(input: &Input<'_>, check: &str, image: &str, builds: &[Build]) -> Resul
     let Some(build) = input.config.builds.iter().find(|build| build.id == image || build.image == image) else {
         return Err(Fault::usage(format!("check.{check}.in: there is no image {image}")).into());
     };
-    let repository = with_registry(input.config, &build.repository);
+    let repository = input.config.with_registry(&build.repository);
     let latest = format!("{repository}:latest");
     let fault = match input.facts.bases.get(&latest) {
         None if input.config.registry.is_empty() => {

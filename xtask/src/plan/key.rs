@@ -67,18 +67,18 @@ impl Inputs<'_> {
         let dockerfile = self.input.facts.dockerfile(build);
         let own = self.input.facts.content(build).map_or(Some("the files were not read"), |content| content.always.as_deref());
         let own = own.map(str::to_owned).or_else(|| {
-            let parent = |base: &str| parents::points(self.input, build).any(|parent| parents::means(self.input, base, parent));
-            let mut bases = dockerfile?.images.iter().filter(|base| !parent(base.as_str()));
+            let of = |base: &str| self.input.config.parents(build).any(|(_, parent)| parents::means(self.input, base, parent));
+            let mut bases = dockerfile?.images.iter().filter(|base| !of(base.as_str()));
             let base = bases.find(|base| pinned(self.input, base).is_none())?;
             Some(format!("the digest of {base} is not known"))
         });
-        let mut parents = build.parents.iter().zip(parents::points(self.input, build));
+        let mut parents = self.input.config.parents(build);
         own.or_else(|| {
             parents.find_map(|(parent, of)| {
                 if self.keys.contains_key(&of.id) {
                     return Some(format!("{}: {}", of.id, self.unknown(of)?));
                 }
-                let reference = parents::reference(self.input, parent, of);
+                let reference = self.input.config.reference(parent, of);
                 let is_known = self.input.facts.bases.get(&reference).is_some_and(Option::is_some);
                 (!is_known).then(|| format!("the digest of {reference} is not known"))
             })

@@ -22,7 +22,7 @@ mod trust;
 
 pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
-pub use planner::{plan, version, with_registry};
+pub use planner::{plan, version};
 pub use published::{commits, looks};
 pub use reuse::reuse;
 pub use select::shorten;

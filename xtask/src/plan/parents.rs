@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::planner::{Input, with_registry};
+use super::planner::Input;
 use super::select::Taken;
 use crate::config::{Build, Config, EventKey, Parent};
 use crate::error::Fault;
@@ -17,19 +17,6 @@ pub struct Resolved {
     pub is: String,
 }
 
-/// The builds that are parents of this one: same image name as in `parent`, same values on the axes they share.
-pub fn points<'a>(input: &Input<'a>, child: &'a Build) -> impl Iterator<Item = &'a Build> + use<'a> {
-    let config = input.config;
-    child
-        .parents
-        .iter()
-        .filter_map(move |parent| config.builds.iter().find(|build| build.image == parent.image && agrees(build, child)))
-}
-
-fn agrees(parent: &Build, child: &Build) -> bool {
-    parent.axes.iter().all(|(axis, value)| child.axes.iter().all(|(other, theirs)| axis != other || value == theirs))
-}
-
 /// Parents before children; else as they come.
 pub fn order<'t, 'a>(input: &Input<'a>, taken: &'t [Taken<'a>]) -> Result<Vec<&'t Taken<'a>>> {
     let mut waiting: Vec<&Taken<'a>> = taken.iter().collect();
@@ -39,7 +26,8 @@ pub fn order<'t, 'a>(input: &Input<'a>, taken: &'t [Taken<'a>]) -> Result<Vec<&'
     while !waiting.is_empty() {
         let before = waiting.len();
         waiting.retain(|one| {
-            let ready = points(input, one.build).all(|p| !ids.contains(p.id.as_str()) || placed.contains(p.id.as_str()));
+            let ready =
+                input.config.parents(one.build).all(|(_, p)| !ids.contains(p.id.as_str()) || placed.contains(p.id.as_str()));
             if ready {
                 placed.insert(&one.build.id);
                 ordered.push(*one);
@@ -58,10 +46,10 @@ pub fn order<'t, 'a>(input: &Input<'a>, taken: &'t [Taken<'a>]) -> Result<Vec<&'
 pub fn resolve(input: &Input<'_>, child: &Build, platforms: &[String], in_plan: &BTreeSet<&str>) -> Result<Vec<Resolved>> {
     let Some(dockerfile) = input.facts.dockerfile(child) else { return Ok(Vec::new()) };
     let mut resolved = Vec::new();
-    for (parent, build) in child.parents.iter().zip(points(input, child)) {
+    for (parent, build) in input.config.parents(child) {
         let names: Vec<&String> = dockerfile.images.iter().filter(|image| means(input, image, build)).collect();
         if names.is_empty() {
-            let repository = with_registry(input.config, &build.repository);
+            let repository = input.config.with_registry(&build.repository);
             let message = format!("{}: parent = \"{}\", but {} has no FROM of it", child.id, parent.image, child.dockerfile);
             return Err(Fault::usage(message).hint(format!("write `FROM {}` or `FROM {repository}`", build.image)).into());
         }
@@ -90,11 +78,6 @@ fn lacks_none(child: &Build, platforms: &[String], parent: &Build) -> Result<()>
     Err(Fault::usage(message).hint(hint).into())
 }
 
-/// The published image that a parent stands for where it is not built.
-pub fn reference(input: &Input<'_>, parent: &Parent, build: &Build) -> String {
-    format!("{}:{}", with_registry(input.config, &build.repository), parent.tag)
-}
-
 fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -> Result<String> {
     if input.config.registry.is_empty() {
         let message =
@@ -103,8 +86,8 @@ fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -
             .hint(format!("run `cargo xtask ci-build --mode test --only image={}`", build.image))
             .into());
     }
-    let repository = with_registry(input.config, &build.repository);
-    let reference = reference(input, parent, build);
+    let repository = input.config.with_registry(&build.repository);
+    let reference = input.config.reference(parent, build);
     match input.facts.bases.get(&reference) {
         None => Ok(reference),
         Some(Some(digest)) => Ok(format!("{repository}@{digest}")),
@@ -162,7 +145,7 @@ fn is_repository(input: &Input<'_>, name: &str, build: &Build) -> bool {
 
 /// A FROM of one of our own repositories must be declared, or it would silently be a stale one.
 fn undeclared(input: &Input<'_>, child: &Build, images: &[String]) -> Result<()> {
-    let declared: Vec<&Build> = points(input, child).collect();
+    let declared: Vec<&Build> = input.config.parents(child).map(|(_, parent)| parent).collect();
     for image in images {
         let own = input.repositories.get(repository_of(image)).filter(|build| build.image != child.image);
         if let Some(own) = own.filter(|own| !declared.iter().any(|parent| parent.id == own.id)) {

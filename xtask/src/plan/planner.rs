@@ -125,11 +125,6 @@ pub(super) fn publishing_event(input: &Input<'_>) -> bool {
     }
 }
 
-/// The full name of a repository or cache reference: the registry is put in front, where there is one.
-pub fn with_registry(config: &Config, name: &str) -> String {
-    if config.registry.is_empty() { name.to_owned() } else { format!("{}/{name}", config.registry) }
-}
-
 fn build(
     input: &Input<'_>,
     taken: &select::Taken<'_>,
@@ -140,7 +135,7 @@ fn build(
 ) -> Result<Build> {
     let select::Taken { build, policy, .. } = taken;
     let mut reasons = taken.reasons.clone();
-    let repository = with_registry(input.config, &build.repository);
+    let repository = input.config.with_registry(&build.repository);
     let platforms = platforms(input, build, policy);
     let parents = parents::resolve(input, build, &platforms, all)?;
     let bases = parents::bases(input, build, &parents);
@@ -178,7 +173,7 @@ fn build(
     keys.insert(build.id.clone(), key.clone());
     let is_made_of = published::made_of(input, build, policy, &bases, made_of);
     made_of.insert(build.id.clone(), is_made_of.clone());
-    let candidates = with_registry(input.config, &build.candidates);
+    let candidates = input.config.with_registry(&build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
     let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build)[..12]));
     if tags.is_empty() && publishing_event(input) && build.publish {

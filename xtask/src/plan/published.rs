@@ -10,8 +10,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::labels::{MadeOf, UNKNOWN};
-use super::planner::{self, Input, with_registry};
-use super::{fresh, parents, select, tags};
+use super::planner::{self, Input};
+use super::{fresh, select, tags};
 use crate::config::{Build, Config, Parent, Policy};
 use crate::event::Event;
 use crate::facts::{Facts, hex};
@@ -30,8 +30,7 @@ pub fn looks(config: &Config, event: &Event, facts: &Facts, skipped: bool) -> BT
     if skipped {
         tags.extend(each(config, event, facts, |input, build, policy| {
             let Some(tag) = moving(input, build, policy) else { return Vec::new() };
-            let parents = build.parents.iter().zip(parents::points(input, build));
-            parents.map(|(parent, of)| parents::reference(input, parent, of)).chain([tag]).collect()
+            config.parents(build).map(|(parent, of)| input.config.reference(parent, of)).chain([tag]).collect()
         }));
     }
     tags
@@ -81,7 +80,7 @@ fn published(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<tags::
     if is_local || !build.publish || build.local_only {
         return None;
     }
-    tags::tags(input, build, policy, &with_registry(input.config, &build.repository)).ok()
+    tags::tags(input, build, policy, &input.config.with_registry(&build.repository)).ok()
 }
 
 /// Why a build has to be made up for, if it has: nothing is published, or of other files, or on another parent than the
@@ -96,19 +95,18 @@ pub fn behind(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<Strin
     if theirs.files != ours {
         return Some(format!("{tag} is of other files than these: an earlier run did not publish them"));
     }
-    let parents = build.parents.iter().zip(parents::points(input, build));
     let replaced = |(parent, of): &(&Parent, &Build)| {
         let was = theirs.parents.split(' ').find_map(|entry| entry.strip_prefix(&of.id)?.strip_prefix('='));
         was.zip(now(input, parent, of)).is_some_and(|(was, now)| was != now)
     };
-    let (_, parent) = parents.into_iter().find(replaced)?;
+    let (_, parent) = input.config.parents(build).find(replaced)?;
     Some(format!("{tag} was built on another {} than is published now: an earlier run did not build it again", parent.id))
 }
 
 /// The hash of what is published of a parent. `None` also where this event publishes it under other tags: then a child
 /// that is built in the same run is never on the one that another run takes.
 fn now(input: &Input<'_>, parent: &Parent, of: &Build) -> Option<String> {
-    let reference = parents::reference(input, parent, of);
+    let reference = input.config.reference(parent, of);
     if let Ok(policy) = select::policy_of(input.event, of)
         && !published(input, of, policy)?.moving.contains(&reference)
     {
@@ -121,10 +119,10 @@ fn now(input: &Input<'_>, parent: &Parent, of: &Build) -> Option<String> {
 pub fn made_of(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str], parents: &BTreeMap<String, MadeOf>) -> MadeOf {
     let bases: Vec<String> = bases.iter().map(|base| fresh::named(input, base)).collect();
     let hash = |(parent, of): (&Parent, &Build)| {
-        let published = || input.facts.made_of.get(&parents::reference(input, parent, of));
+        let published = || input.facts.made_of.get(&input.config.reference(parent, of));
         Some(format!("{}={}", of.id, parents.get(&of.id).or_else(published)?.hash()?))
     };
-    let parents: Option<Vec<String>> = build.parents.iter().zip(parents::points(input, build)).map(hash).collect();
+    let parents: Option<Vec<String>> = input.config.parents(build).map(hash).collect();
     MadeOf {
         files: files(input, build, policy).unwrap_or_default(),
         bases: if bases.is_empty() && build.parents.is_empty() { "scratch".into() } else { bases.join(" ") },

@@ -189,8 +189,8 @@ fn follow_parents<'a>(input: &Input<'a>, taken: &mut BTreeMap<&'a str, Taken<'a>
     loop {
         let mut followers = Vec::new();
         for build in input.config.builds.iter().filter(|build| skipped.contains_key(build.id.as_str())) {
-            let parent = super::parents::points(input, build).find(|parent| taken.contains_key(parent.id.as_str()));
-            if let (Some(parent), Ok(policy)) = (parent, policy_of(input.event, build))
+            let parent = input.config.parents(build).find(|(_, parent)| taken.contains_key(parent.id.as_str()));
+            if let (Some((_, parent)), Ok(policy)) = (parent, policy_of(input.event, build))
                 && is_for(input, policy, build)
             {
                 followers.push(Taken { build, policy, reasons: vec![format!("its parent {} is built", parent.id)] });
@@ -221,7 +221,8 @@ fn narrow<'a>(
     let mut keep: Vec<&Build> = wanted;
     let mut at = 0;
     while at < keep.len() {
-        keep.extend(super::parents::points(input, keep[at]).filter(|parent| taken.contains_key(parent.id.as_str())));
+        let parents = input.config.parents(keep[at]).map(|(_, parent)| parent);
+        keep.extend(parents.filter(|parent| taken.contains_key(parent.id.as_str())));
         at += 1;
     }
     taken.retain(|id, _| {

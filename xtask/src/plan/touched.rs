@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use camino::Utf8Path;
 
-use super::parents;
 use super::planner::Input;
 use super::select::{made_of, mounted, selects_all};
 use crate::config::{Build, Config};
@@ -46,7 +45,8 @@ pub fn touched(config: &Config, facts: &Facts, file: &Utf8Path) -> BTreeMap<Stri
             matches!(found.get(&build.id), None | Some(Touch::All | Touch::Test))
         };
         let changed = |parent: &&Build| matches!(found.get(&parent.id), Some(Touch::Image | Touch::Parent(_)));
-        let child = |build: &&Build| Some((build.id.clone(), parents::points(&input, build).find(changed)?.id.clone()));
+        let child =
+            |build: &&Build| Some((build.id.clone(), config.parents(build).map(|(_, parent)| parent).find(changed)?.id.clone()));
         let children: Vec<_> =
             config.builds.iter().filter(|build| is_new(&found, build)).filter_map(|build| child(&build)).collect();
         if children.is_empty() {

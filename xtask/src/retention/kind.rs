@@ -6,7 +6,7 @@ use regex_lite::Regex;
 
 use crate::config::placeholder::{Piece, pieces};
 use crate::config::{Config, EventKey};
-use crate::plan::{is_written_once, with_registry};
+use crate::plan::is_written_once;
 use crate::registry::Digest;
 use crate::release::MARK;
 use crate::version::Version;
@@ -61,8 +61,8 @@ impl Kinds {
     pub fn of(config: &Config) -> Kinds {
         let mut kinds = Kinds::default();
         for build in config.builds.iter().filter(|build| build.publish && !build.local_only) {
-            kinds.0.entry(with_registry(config, &build.candidates)).or_default();
-            let templates = kinds.0.entry(with_registry(config, &build.repository)).or_default();
+            kinds.0.entry(config.with_registry(&build.candidates)).or_default();
+            let templates = kinds.0.entry(config.with_registry(&build.repository)).or_default();
             let publishes = |event: &EventKey| !matches!(event, EventKey::PullRequest | EventKey::Local);
             let policies = build.on.iter().filter(|policy| publishes(&policy.event));
             for text in policies.flat_map(|policy| &policy.tags).filter(|text| is_written_once(text)) {

@@ -11,7 +11,7 @@ use crate::config::condition::{Condition, Subject, selects};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::facts;
-use crate::plan::{Plan, with_registry};
+use crate::plan::Plan;
 use crate::registry::Live;
 use crate::report;
 use crate::retention::apply::{Applied, apply};
@@ -131,7 +131,7 @@ fn chosen(config: &Config, only: &[Condition]) -> BTreeSet<String> {
     let (selected, others): (Vec<_>, Vec<_>) = config.builds.iter().partition(is_selected);
     let of = |builds: Vec<&crate::config::Build>| -> BTreeSet<String> {
         let names = builds.into_iter().flat_map(|build| [&build.repository, &build.candidates]);
-        names.map(|name| with_registry(config, name)).collect()
+        names.map(|name| config.with_registry(name)).collect()
     };
     let (selected, others) = (of(selected), of(others));
     selected.difference(&others).cloned().collect()

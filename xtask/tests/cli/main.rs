@@ -8,6 +8,7 @@ mod engine;
 mod graphs;
 mod kubernetes;
 mod lab;
+mod parents;
 mod retention;
 mod scan;
 mod usage;
