@@ -67,7 +67,9 @@ impl Inputs<'_> {
         let dockerfile = self.input.facts.dockerfile(build);
         let own = self.input.facts.content(build).map_or(Some("the files were not read"), |content| content.always.as_deref());
         let own = own.map(str::to_owned).or_else(|| {
-            let of = |base: &str| self.input.config.parents(build).any(|(_, parent)| parents::means(self.input, base, parent));
+            let of = |base: &str| {
+                self.input.config.parents(build).any(|(parent, of)| parents::means(self.input.config, base, parent, of))
+            };
             let mut bases = dockerfile?.images.iter().filter(|base| !of(base.as_str()));
             let base = bases.find(|base| pinned(self.input, base).is_none())?;
             Some(format!("the digest of {base} is not known"))

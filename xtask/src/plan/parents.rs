@@ -47,12 +47,13 @@ pub fn resolve(input: &Input<'_>, child: &Build, platforms: &[String], in_plan: 
     let Some(dockerfile) = input.facts.dockerfile(child) else { return Ok(Vec::new()) };
     let mut resolved = Vec::new();
     for (parent, build) in input.config.parents(child) {
-        let names: Vec<&String> = dockerfile.images.iter().filter(|image| means(input, image, build)).collect();
+        let names: Vec<&String> = dockerfile.images.iter().filter(|image| means(input.config, image, parent, build)).collect();
         if names.is_empty() {
             let repository = input.config.with_registry(&build.repository);
             let message = format!("{}: parent = \"{}\", but {} has no FROM of it", child.id, parent.image, child.dockerfile);
             return Err(Fault::usage(message).hint(format!("write `FROM {}` or `FROM {repository}`", build.image)).into());
         }
+        told_apart(child, build, &names, &dockerfile.images)?;
         lacks_none(child, platforms, build)?;
         let is = if in_plan.contains(build.id.as_str()) {
             format!("build:{}", build.id)
@@ -115,21 +116,40 @@ pub fn bases<'a>(input: &Input<'a>, child: &Build, parents: &[Resolved]) -> Vec<
 pub fn pins(input: &Input<'_>, bases: &[&str]) -> Vec<(String, String)> {
     let pin = |base: &&str| {
         let digest = input.facts.bases.get(*base)?.as_ref()?;
-        Some(((*base).to_owned(), format!("{}@{digest}", repository_of(base))))
+        Some(((*base).to_owned(), format!("{}@{digest}", name_and_tag(base).0)))
     };
     bases.iter().filter_map(pin).collect()
 }
 
-/// Whether the text of a FROM is this image: `base`, `slipway/base[:tag]` or `ghcr.io/slipway/base[:tag]`.
-pub fn means(input: &Input<'_>, image: &str, build: &Build) -> bool {
-    let name = repository_of(image);
-    name == build.image || is_repository(input, name, build)
+/// Whether the text of a FROM is this parent: `base`, or `slipway/base` or `ghcr.io/slipway/base` with the parent's tag or
+/// none. With another tag, or with a digest, it is that very image: `python:3.12-slim` is nobody's image `python`.
+pub fn means(config: &Config, image: &str, parent: &Parent, build: &Build) -> bool {
+    let (name, tag) = name_and_tag(image);
+    let is_repository = || repositories(config, build).iter().any(|own| own == name);
+    image == build.image || (!image.contains('@') && tag.is_none_or(|tag| tag == parent.tag) && is_repository())
 }
 
-/// A reference without tag and digest.
-fn repository_of(image: &str) -> &str {
+/// A reference without tag and digest, and its tag.
+fn name_and_tag(image: &str) -> (&str, Option<&str>) {
     let name = image.split('@').next().unwrap_or(image);
-    name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name)
+    name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or((name, None), |(name, tag)| (name, Some(tag)))
+}
+
+/// `names` are those of a parent. BuildKit takes `python`, `python:latest` and `docker.io/library/python` for one name, and
+/// would put the parent in the place of all of them.
+fn told_apart(child: &Build, parent: &Build, names: &[&String], images: &[String]) -> Result<()> {
+    let hubs = ["docker.io/library/", "docker.io/"];
+    let normal = |image: &str| {
+        let image = hubs.iter().find_map(|hub| image.strip_prefix(hub)).unwrap_or(image);
+        image.strip_suffix(":latest").unwrap_or(image).to_owned()
+    };
+    let is_taken_for_it = |image: &&String| !names.contains(image) && names.iter().any(|name| normal(name) == normal(image));
+    let Some(other) = images.iter().find(is_taken_for_it) else { return Ok(()) };
+    let message = format!(
+        "{}: {} is made FROM {}, which is the image {} of this repository, and BuildKit takes {other} for the same",
+        child.id, child.dockerfile, names[0], parent.image
+    );
+    Err(Fault::usage(message).hint(format!("write the digest of the other one: `FROM {other}@sha256:…`")).into())
 }
 
 /// What a FROM may call an image: its repository, with the registry of this run or the one that the file names.
@@ -139,24 +159,79 @@ pub fn repositories(config: &Config, build: &Build) -> Vec<String> {
     bare.into_iter().chain(registries.map(|registry| format!("{registry}/{}", build.repository))).collect()
 }
 
-fn is_repository(input: &Input<'_>, name: &str, build: &Build) -> bool {
-    repositories(input.config, build).iter().any(|own| own == name)
-}
-
-/// A FROM of one of our own repositories must be declared, or it would silently be a stale one.
+/// A FROM of one of our own repositories must be declared, or it would silently be a stale one; one with a digest is not
+/// silent.
 fn undeclared(input: &Input<'_>, child: &Build, images: &[String]) -> Result<()> {
     let declared: Vec<&Build> = input.config.parents(child).map(|(_, parent)| parent).collect();
-    for image in images {
-        let own = input.repositories.get(repository_of(image)).filter(|build| build.image != child.image);
+    for image in images.iter().filter(|image| !image.contains('@')) {
+        let (name, tag) = name_and_tag(image);
+        let own = input.repositories.get(name).filter(|build| build.image != child.image);
         if let Some(own) = own.filter(|own| !declared.iter().any(|parent| parent.id == own.id)) {
             let message = format!(
                 "{}: {} is made FROM {image}, which is the image {} of this repository",
                 child.id, child.dockerfile, own.image
             );
-            return Err(Fault::usage(message)
-                .hint(format!("add `parent = \"{}\"` to [image.{}]", own.image, child.image))
-                .into());
+            let tag = tag.filter(|tag| *tag != "latest").map(|tag| format!(":{tag}")).unwrap_or_default();
+            let hint = format!("add `parent = \"{}{tag}\"` to [image.{}]", own.image, child.image);
+            return Err(Fault::usage(message).hint(hint).into());
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::facts::{Dockerfile, Facts};
+    use crate::plan::plan;
+    use crate::plan::testing::config;
+
+    /// Name in FROM → what it gets, of a child of `parent` that is made from `images`.
+    fn got(parent: &str, images: &[&str]) -> Result<Vec<String>> {
+        let config = config(&format!("[image.python]\n[image.child]\nparent = '{parent}'\n"));
+        let images = images.iter().map(|&image| image.to_owned()).collect();
+        let variants = [("child".to_owned(), Dockerfile { images, ..Dockerfile::default() })].into();
+        let plan = plan(&config, &Event::Local, &Facts { variants, ..Facts::default() }, &[])?;
+        Ok(plan.builds[1].parents.iter().map(|(name, _)| name.clone()).collect())
+    }
+
+    #[test]
+    fn a_from_of_another_tag_or_a_digest_is_another_image() {
+        let digest = format!("ghcr.io/acme/python@sha256:{}", "1".repeat(64));
+        let tagged = format!("ghcr.io/acme/python:latest@sha256:{}", "1".repeat(64));
+        let images = ["python", "python:3.9-slim", "python@sha256:1", "ghcr.io/acme/python:v1", &digest, &tagged];
+        assert_eq!(got("python", &images).unwrap(), ["python"]);
+        assert_eq!(got("python", &["ghcr.io/acme/python"]).unwrap(), ["ghcr.io/acme/python"]);
+        assert_eq!(got("python", &["acme/python:latest"]).unwrap(), ["acme/python:latest"]);
+        assert_eq!(got("python:dev", &["python", "acme/python:dev", "acme/python:v1"]).unwrap(), ["python", "acme/python:dev"]);
+        for image in ["python:latest", "python:3.9-slim", "acme/python:v1", &digest] {
+            assert!(got("python", &[image]).unwrap_err().to_string().contains("has no FROM of it"), "{image}");
+        }
+    }
+
+    #[test]
+    fn what_buildkit_cannot_tell_apart_is_refused() {
+        for other in ["python:latest", "docker.io/library/python", "docker.io/library/python:latest"] {
+            let error = got("python", &["python", other]).unwrap_err().to_string();
+            assert!(error.contains(&format!("BuildKit takes {other} for the same")), "{error}");
+        }
+        assert!(got("python:dev", &["acme/python:dev", "acme/python:latest"]).is_ok());
+        assert!(got("python:dev", &["acme/python", "acme/python:latest"]).is_err());
+    }
+
+    #[test]
+    fn an_own_image_by_its_digest_is_nobodys_parent() {
+        let config = config("[image.base]\n[image.child]\n");
+        let planned = |image: &str| {
+            let images = vec![image.to_owned()];
+            let variants = [("child".to_owned(), Dockerfile { images, ..Dockerfile::default() })].into();
+            plan(&config, &Event::Local, &Facts { variants, ..Facts::default() }, &[])
+        };
+        assert!(planned("ghcr.io/acme/base:v1@sha256:1").is_ok());
+        for (image, parent) in [("ghcr.io/acme/base", "base"), ("acme/base:latest", "base"), ("acme/base:v1", "base:v1")] {
+            let error = crate::error::render(&planned(image).unwrap_err());
+            assert!(error.contains(&format!("hint: add `parent = \"{parent}\"` to [image.child]")), "{error}");
+        }
+    }
 }
