@@ -3,8 +3,7 @@
 use anyhow::Result;
 
 use super::planner::Input;
-use super::{Build, Check};
-use crate::config::EventKey;
+use super::{Build, Check, publishers};
 use crate::error::Fault;
 
 /// Checks in the order of their names. `left`: repositories of what `--only` leaves out; `None`: there is no `--only`.
@@ -65,10 +64,9 @@ fn place(input: &Input<'_>, check: &str, image: &str, builds: &[Build]) -> Resul
         Some(Some(digest)) => return Ok(format!("{repository}@{digest}")),
         Some(None) => format!("image {latest} of check {check} not found: it was never published"),
     };
-    let by_hand = build.on.iter().any(|policy| policy.event == EventKey::Manual && !policy.tags.is_empty());
-    let hint = match by_hand && !input.config.registry.is_empty() {
-        true => "build and publish it first: `cargo xtask ci --event manual`".to_owned(),
-        false => format!("build it here: `cargo xtask ci-build --mode test --event local --only id={}`", build.id),
+    let hint = match publishers::why_never(input.config, build) {
+        None => publishers::hint(input, build, "latest"),
+        Some(_) => format!("build it here: `cargo xtask ci-build --mode test --event local --only id={}`", build.id),
     };
     Err(Fault::usage(fault).hint(hint).into())
 }

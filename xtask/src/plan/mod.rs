@@ -13,6 +13,7 @@ mod planner;
 #[cfg(test)]
 mod properties;
 mod published;
+mod publishers;
 pub mod render;
 mod reuse;
 mod select;

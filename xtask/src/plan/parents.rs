@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::planner::Input;
+use super::publishers;
 use super::select::Taken;
-use crate::config::{Build, Config, EventKey, Parent};
+use crate::config::{Build, Config, Parent};
 use crate::error::Fault;
 
 /// A FROM that is an image of this repository.
@@ -79,14 +80,8 @@ fn lacks_none(child: &Build, platforms: &[String], parent: &Build) -> Result<()>
     Err(Fault::usage(message).hint(hint).into())
 }
 
+/// What is published of a parent that this run does not build: by its digest, where that is known.
 fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -> Result<String> {
-    if input.config.registry.is_empty() {
-        let message =
-            format!("base image {} of {} is not built in this run, and there is no registry to take it from", build.id, child.id);
-        return Err(Fault::usage(message)
-            .hint(format!("run `cargo xtask ci-build --mode test --only image={}`", build.image))
-            .into());
-    }
     let repository = input.config.with_registry(&build.repository);
     let reference = input.config.reference(parent, build);
     match input.facts.bases.get(&reference) {
@@ -94,12 +89,7 @@ fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -
         Some(Some(digest)) => Ok(format!("{repository}@{digest}")),
         Some(None) => {
             let message = format!("base image {reference} of {} not found: it was never published", child.id);
-            let by_hand = build.on.iter().any(|policy| policy.event == EventKey::Manual && !policy.tags.is_empty());
-            let hint = match by_hand {
-                true => "build it first: `cargo xtask ci --event manual`".to_owned(),
-                false => format!("publish {} first; `cargo xtask plan --event …` shows which event does", build.id),
-            };
-            Err(Fault::usage(message).hint(hint).into())
+            Err(Fault::usage(message).hint(publishers::hint(input, build, &parent.tag)).into())
         }
     }
 }

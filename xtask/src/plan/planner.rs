@@ -50,7 +50,7 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         builds.push(build);
     }
     let publishes = builds.iter().any(|build| build.push.how != How::None);
-    let meant = |taken: &select::Taken<'_>| taken.build.publish && !taken.build.local_only && !taken.policy.tags.is_empty();
+    let meant = |taken: &select::Taken<'_>| taken.build.publish && !taken.is_lent && !taken.policy.tags.is_empty();
     let held_back = (facts.dirty.is_some() && publishing_event(&input) && selection.taken.iter().any(meant))
         .then(|| "the working tree has changes that are not committed".to_owned());
     warnings.extend(held_back.iter().map(|why| format!("{why}: nothing is published")));
@@ -133,7 +133,7 @@ fn build(
     made_of: &mut BTreeMap<String, labels::MadeOf>,
     warnings: &mut Vec<String>,
 ) -> Result<Build> {
-    let select::Taken { build, policy, .. } = taken;
+    let select::Taken { build, policy, is_lent, .. } = taken;
     let mut reasons = taken.reasons.clone();
     let repository = input.config.with_registry(&build.repository);
     let platforms = platforms(input, build, policy);
@@ -152,8 +152,8 @@ fn build(
 
     let tags = tags::tags(input, build, policy, &repository)?;
     reasons.extend(tags.held_back.iter().cloned());
-    let publishes =
-        publishing_event(input) && build.publish && !build.local_only && input.facts.dirty.is_none() && !tags.is_empty();
+    let may_publish = publishing_event(input) && build.publish && !is_lent;
+    let publishes = may_publish && input.facts.dirty.is_none() && !tags.is_empty();
     if publishes && input.config.registry.is_empty() {
         return Err(no_registry(input.config, &build.id));
     }
@@ -176,7 +176,7 @@ fn build(
     let candidates = input.config.with_registry(&build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
     let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build)[..12]));
-    if tags.is_empty() && publishing_event(input) && build.publish {
+    if tags.is_empty() && may_publish {
         warnings.push(format!("{}: `tags = []`: built and tested, not published", build.id));
     }
     let how = match input.config.release.gate {

@@ -6,8 +6,9 @@ use anyhow::Result;
 use camino::Utf8Path;
 
 use super::planner::Input;
+use super::publishers;
 use crate::config::condition::{Condition, Subject, selects};
-use crate::config::{Build, Config, EventKey, Policy};
+use crate::config::{Build, CacheMode, Config, EventKey, FreshWhen, Policy};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::facts::{Changed, content, dockerfile};
@@ -17,8 +18,27 @@ use crate::glob;
 pub struct Taken<'a> {
     pub build: &'a Build,
     pub policy: &'a Policy,
+    /// Built for its children alone: nothing of it is published.
+    pub is_lent: bool,
     pub reasons: Vec<String>,
 }
+
+/// What is done for a parent that is in an event which has nothing to say of it.
+static LENT: Policy = Policy {
+    event: EventKey::Local,
+    matches: Vec::new(),
+    branches: Vec::new(),
+    paths: None,
+    paths_ignore: None,
+    only: Vec::new(),
+    platforms: None,
+    fresh: FreshWhen::Never,
+    cache: CacheMode::Read,
+    tags: Vec::new(),
+    cache_from_tags: Vec::new(),
+    replace: false,
+    rebuild_input: String::new(),
+};
 
 pub struct Selection<'a> {
     pub taken: Vec<Taken<'a>>,
@@ -38,11 +58,12 @@ pub fn select<'a>(input: &Input<'a>, only: &[Condition]) -> Result<Selection<'a>
     let mut skipped: BTreeMap<&str, String> = BTreeMap::new();
     for build in &input.config.builds {
         match verdict(input, build) {
-            Ok((policy, reasons)) => drop(taken.insert(&build.id, Taken { build, policy, reasons })),
+            Ok((policy, reasons)) => drop(taken.insert(&build.id, Taken { build, policy, is_lent: false, reasons })),
             Err(reason) => drop(skipped.insert(&build.id, reason)),
         }
     }
     follow_parents(input, &mut taken, &mut skipped);
+    lend_parents(input, &mut taken, &mut skipped);
     if !only.is_empty() {
         narrow(input, only, &mut taken, &mut skipped)?;
     }
@@ -73,7 +94,7 @@ fn verdict<'a>(input: &Input<'a>, build: &'a Build) -> Result<(&'a Policy, Vec<S
 }
 
 /// Whether `only` of an event lets a build through.
-fn is_for(input: &Input<'_>, policy: &Policy, build: &Build) -> bool {
+pub fn is_for(input: &Input<'_>, policy: &Policy, build: &Build) -> bool {
     policy.only.is_empty() || selects(&policy.only, &subject(input, build))
 }
 
@@ -193,7 +214,8 @@ fn follow_parents<'a>(input: &Input<'a>, taken: &mut BTreeMap<&'a str, Taken<'a>
             if let (Some((_, parent)), Ok(policy)) = (parent, policy_of(input.event, build))
                 && is_for(input, policy, build)
             {
-                followers.push(Taken { build, policy, reasons: vec![format!("its parent {} is built", parent.id)] });
+                let reasons = vec![format!("its parent {} is built", parent.id)];
+                followers.push(Taken { build, policy, is_lent: false, reasons });
             }
         }
         if followers.is_empty() {
@@ -203,6 +225,26 @@ fn follow_parents<'a>(input: &Input<'a>, taken: &mut BTreeMap<&'a str, Taken<'a>
             skipped.remove(follower.build.id.as_str());
             taken.insert(&follower.build.id, follower);
         }
+    }
+}
+
+/// A parent that no registry can ever have is built with its children.
+fn lend_parents<'a>(input: &Input<'a>, taken: &mut BTreeMap<&'a str, Taken<'a>>, skipped: &mut BTreeMap<&'a str, String>) {
+    let mut children: Vec<&Build> = taken.values().map(|one| one.build).collect();
+    let mut at = 0;
+    while at < children.len() {
+        let child = children[at];
+        for (_, build) in input.config.parents(child) {
+            let Some(why) = publishers::why_never(input.config, build).filter(|_| !taken.contains_key(build.id.as_str())) else {
+                continue;
+            };
+            let policy = policy_of(input.event, build).unwrap_or(&LENT);
+            let reasons = vec![format!("{} is built on it, and {why}", child.id)];
+            skipped.remove(build.id.as_str());
+            taken.insert(&build.id, Taken { build, policy, is_lent: true, reasons });
+            children.push(build);
+        }
+        at += 1;
     }
 }
 

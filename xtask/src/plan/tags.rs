@@ -38,8 +38,13 @@ impl Tags {
         if !self.is_empty() {
             return self.once.iter().chain(&self.moving).cloned().collect();
         }
+        let number;
         let kind = match input.event {
-            Event::PullRequest { .. } => "merge-queue",
+            Event::PullRequest { number: Some(of), .. } => {
+                number = format!("pr-{of}");
+                &number
+            }
+            Event::PullRequest { number: None, .. } => "merge-queue",
             Event::Branch { .. } => "branch",
             Event::Tag { .. } => "tag",
             Event::Schedule { .. } => "schedule",

@@ -32,7 +32,8 @@ fn hierarchy_builds_what_a_push_touches_on_the_right_base() {
     tiny.write("README.md", "# Bot\n");
     commit(&tiny, "docs");
     let ran = xtask(&tiny, &["ci-build", "--mode", "test", "--event", "pr:3"]).expect(2);
-    let words = ["bot-ci:latest of check lint not found", "hint: build and publish it first: `cargo xtask ci --event manual`"];
+    let words =
+        ["bot-ci:latest of check lint not found", "hint: build it first: `git switch main && cargo xtask ci --event manual`"];
     words.iter().for_each(|word| assert!(ran.stderr.contains(word), "no {word:?} in {}", ran.stderr));
     tiny.git(&["checkout", "--quiet", "main"]);
 
