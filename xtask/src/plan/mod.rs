@@ -10,6 +10,7 @@ pub mod labels;
 mod narrow;
 mod parents;
 mod planner;
+mod platforms;
 #[cfg(test)]
 mod properties;
 mod published;

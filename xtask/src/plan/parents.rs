@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use super::planner::Input;
+use super::platforms::{self, Platforms};
 use super::publishers;
 use super::select::Taken;
 use crate::config::{Build, Config, Parent};
@@ -44,7 +45,7 @@ pub fn order<'t, 'a>(input: &Input<'a>, taken: &'t [Taken<'a>]) -> Result<Vec<&'
 }
 
 /// Each declared parent with what its FROM gets; checks that declarations and FROM lines agree.
-pub fn resolve(input: &Input<'_>, child: &Build, platforms: &[String], in_plan: &BTreeSet<&str>) -> Result<Vec<Resolved>> {
+pub fn resolve(input: &Input<'_>, child: &Build, run: &Platforms<'_>) -> Result<Vec<Resolved>> {
     let Some(dockerfile) = input.facts.dockerfile(child) else { return Ok(Vec::new()) };
     let mut resolved = Vec::new();
     for (parent, build) in input.config.parents(child) {
@@ -55,8 +56,8 @@ pub fn resolve(input: &Input<'_>, child: &Build, platforms: &[String], in_plan: 
             return Err(Fault::usage(message).hint(format!("write `FROM {}` or `FROM {repository}`", build.image)).into());
         }
         told_apart(child, build, &names, &dockerfile.images)?;
-        lacks_none(child, platforms, build)?;
-        let is = if in_plan.contains(build.id.as_str()) {
+        platforms::lacks_none(input, child, run, parent, build)?;
+        let is = if run.contains_key(build.id.as_str()) {
             format!("build:{}", build.id)
         } else {
             published(input, child, parent, build)?
@@ -65,19 +66,6 @@ pub fn resolve(input: &Input<'_>, child: &Build, platforms: &[String], in_plan: 
     }
     undeclared(input, child, &dockerfile.images)?;
     Ok(resolved)
-}
-
-/// A child is built for the platforms that its parent has.
-fn lacks_none(child: &Build, platforms: &[String], parent: &Build) -> Result<()> {
-    let lacking: Vec<&str> =
-        platforms.iter().filter(|platform| !parent.platforms.contains(platform)).map(String::as_str).collect();
-    if lacking.is_empty() {
-        return Ok(());
-    }
-    let lacking = lacking.join(", ");
-    let message = format!("{} is for {lacking}, but its parent {} is not", child.id, parent.id);
-    let hint = format!("add it to the platforms of image.{}, or take it out of those of image.{}", parent.image, child.image);
-    Err(Fault::usage(message).hint(hint).into())
 }
 
 /// What is published of a parent that this run does not build: by its digest, where that is known.

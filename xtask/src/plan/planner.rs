@@ -1,12 +1,12 @@
 //! From configuration, event and facts to the plan: who is in, and everything that will be done for each build.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 
 use super::{
-    Action, Build, How, Plan, PushStage, Scan, Skipped, TestStage, cache, checks, fresh, key, labels, parents, published, select,
-    tags,
+    Action, Build, How, Plan, PushStage, Scan, Skipped, TestStage, cache, checks, fresh, key, labels, parents, platforms,
+    published, select, tags,
 };
 use crate::config::{self, Config, Gate, condition::Condition};
 use crate::error::Fault;
@@ -36,18 +36,18 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     let repositories = config.builds.iter().flat_map(named).collect();
     let input = Input { config, event, facts, version: version.as_ref(), repositories: &repositories };
     let selection = select::select(&input, only)?;
-    let taken: BTreeSet<&str> = selection.taken.iter().map(|taken| taken.build.id.as_str()).collect();
 
     // The clock is in the plan only where it decides something: else the same commit gives the same bytes.
     let timed = |tag: &String| tag.contains("{timestamp}") || tag.contains("{date}");
     let needs_time = selection.taken.iter().any(|taken| taken.policy.tags.iter().any(timed));
-    let mut builds = Vec::with_capacity(taken.len());
+    let ordered = parents::order(&input, &selection.taken)?;
+    let run = platforms::of_run(&input, &ordered);
+    let mut builds = Vec::with_capacity(ordered.len());
     let mut keys = BTreeMap::new();
     let mut made_of = BTreeMap::new();
     let mut warnings = Vec::new();
-    for taken_build in parents::order(&input, &selection.taken)? {
-        let build = build(&input, taken_build, &taken, &mut keys, &mut made_of, &mut warnings)?;
-        builds.push(build);
+    for taken in ordered {
+        builds.push(build(&input, taken, &run, &mut keys, &mut made_of, &mut warnings)?);
     }
     let publishes = builds.iter().any(|build| build.push.how != How::None);
     let meant = |taken: &select::Taken<'_>| taken.build.publish && !taken.is_lent && !taken.policy.tags.is_empty();
@@ -128,7 +128,7 @@ pub(super) fn publishing_event(input: &Input<'_>) -> bool {
 fn build(
     input: &Input<'_>,
     taken: &select::Taken<'_>,
-    all: &BTreeSet<&str>,
+    run: &platforms::Platforms<'_>,
     keys: &mut BTreeMap<String, String>,
     made_of: &mut BTreeMap<String, labels::MadeOf>,
     warnings: &mut Vec<String>,
@@ -136,8 +136,8 @@ fn build(
     let select::Taken { build, policy, is_lent, .. } = taken;
     let mut reasons = taken.reasons.clone();
     let repository = input.config.with_registry(&build.repository);
-    let platforms = platforms(input, build, policy);
-    let parents = parents::resolve(input, build, &platforms, all)?;
+    let platforms = run.get(build.id.as_str()).cloned().unwrap_or_default();
+    let parents = parents::resolve(input, build, run)?;
     let bases = parents::bases(input, build, &parents);
     let fresh = fresh::fresh(input, build, policy, &bases);
     reasons.extend(fresh.reason);
@@ -171,7 +171,7 @@ fn build(
         )
     }));
     keys.insert(build.id.clone(), key.clone());
-    let is_made_of = published::made_of(input, build, policy, &bases, made_of);
+    let is_made_of = published::made_of(input, build, &platforms, &bases, made_of);
     made_of.insert(build.id.clone(), is_made_of.clone());
     let candidates = input.config.with_registry(&build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
@@ -210,12 +210,6 @@ fn build(
         inputs,
         reasons,
     })
-}
-
-pub(super) fn platforms(input: &Input<'_>, build: &config::Build, policy: &config::Policy) -> Vec<String> {
-    let all = policy.platforms.as_ref().unwrap_or(&build.platforms);
-    let own = &input.facts.host_platform;
-    if *input.event == Event::Local && policy.platforms.is_none() && all.contains(own) { vec![own.clone()] } else { all.clone() }
 }
 
 fn no_registry(config: &Config, id: &str) -> anyhow::Error {

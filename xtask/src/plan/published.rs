@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::labels::{MadeOf, UNKNOWN};
 use super::planner::{self, Input};
-use super::{fresh, select, tags};
+use super::{fresh, platforms, select, tags};
 use crate::config::{Build, Config, Parent, Policy};
 use crate::event::Event;
 use crate::facts::{Facts, hex};
@@ -91,7 +91,7 @@ pub fn behind(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<Strin
         return Some(format!("{tag} was never published"));
     }
     let theirs = input.facts.made_of.get(&tag)?;
-    let ours = files(input, build, policy)?;
+    let ours = files(input, build, &platforms::of_build(input, build, policy, None))?;
     if theirs.files != ours {
         return Some(format!("{tag} is of other files than these: an earlier run did not publish them"));
     }
@@ -116,7 +116,13 @@ fn now(input: &Input<'_>, parent: &Parent, of: &Build) -> Option<String> {
 }
 
 /// What the labels of an image will say. `parents`: the same of the builds before it, by id.
-pub fn made_of(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str], parents: &BTreeMap<String, MadeOf>) -> MadeOf {
+pub fn made_of(
+    input: &Input<'_>,
+    build: &Build,
+    platforms: &[String],
+    bases: &[&str],
+    parents: &BTreeMap<String, MadeOf>,
+) -> MadeOf {
     let bases: Vec<String> = bases.iter().map(|base| fresh::named(input, base)).collect();
     let hash = |(parent, of): (&Parent, &Build)| {
         let published = || input.facts.made_of.get(&input.config.reference(parent, of));
@@ -124,7 +130,7 @@ pub fn made_of(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str]
     };
     let parents: Option<Vec<String>> = input.config.parents(build).map(hash).collect();
     MadeOf {
-        files: files(input, build, policy).unwrap_or_default(),
+        files: files(input, build, platforms).unwrap_or_default(),
         bases: if bases.is_empty() && build.parents.is_empty() { "scratch".into() } else { bases.join(" ") },
         parents: parents.map_or_else(|| UNKNOWN.into(), |parents| parents.join(" ")),
         revision: input.facts.commit.clone().unwrap_or_default(),
@@ -133,9 +139,8 @@ pub fn made_of(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str]
 
 /// Hash of the files that a build is made of, and of what images.toml says of it: a change there is a change of a file.
 /// `None` if they are not known.
-fn files(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
+fn files(input: &Input<'_>, build: &Build, platforms: &[String]) -> Option<String> {
     let (dockerfile, content) = (input.facts.dockerfile(build)?, input.facts.content(build)?);
-    let platforms = planner::platforms(input, build, policy);
     // As written: a version or a commit that is filled in is no change.
     let named = json!([dockerfile.sha256, build.target, platforms, content.sources, build.args, build.labels]);
     Some(hex(&Sha256::digest(named.to_string())))
@@ -257,7 +262,7 @@ mod tests {
             let build = &config.builds[at];
             let repositories = std::collections::HashMap::new();
             let input = Input { config, event: &event, facts: &facts, version: None, repositories: &repositories };
-            files(&input, build, select::policy_of(&event, build).unwrap()).unwrap()
+            files(&input, build, &build.platforms).unwrap()
         };
         let before = hash(&config);
         config.builds[at].args.insert("DEBUG".into(), "1".into());

@@ -112,3 +112,15 @@ fn a_parent_that_was_never_published_is_said_with_what_publishes_it() {
     let edge = RUNTIME_APP.replace("on.manual.tags = [\"latest\"]", "on.branch.dev.tags = [\"edge\"]");
     said(&edge, "main", "hint: write `on.manual.tags = [\"latest\"]` into [image.runtime], commit that, and run");
 }
+
+#[test]
+fn a_child_of_another_platform_has_its_parent_for_it() {
+    let base = "[image.runtime]\ndockerfile = \"R\"\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n";
+    let app = |platform: &str| format!("[image.app]\ndockerfile = \"A\"\nparent = \"runtime\"\nplatforms = [\"{platform}\"]\n");
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let lab = lab(GOOD, &format!("{HEAD}{base}{}", app(platform)), &FILES);
+        let plan = plan(&lab, &["--event", "local"]);
+        let platforms = plan["builds"][0]["platforms"].as_array().unwrap();
+        assert!(platforms.contains(&platform.into()) && plan["builds"][1]["platforms"][0] == platform, "{plan:#}");
+    }
+}
