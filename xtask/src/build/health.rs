@@ -23,6 +23,14 @@ pub fn engine(runner: &Runner) -> Result<Value> {
     Err(Fault::not_ready(format!("the Docker engine does not answer: {why}")).hint("run `cargo xtask doctor`").into())
 }
 
+/// Whether the engine's image store keeps several platforms of an image, and exports caches: containerd's does, while the
+/// classic one keeps one image by a name or a digest. Of an engine that does not tell we expect the best.
+pub fn keeps_platforms(info: &Value) -> bool {
+    // vfs, a driver of the classic store, has nothing to tell.
+    let is_unknown = info["DriverStatus"].is_null() && info["Driver"] != "vfs";
+    is_unknown || info["DriverStatus"].to_string().contains("io.containerd.snapshotter")
+}
+
 /// # Errors
 /// "Not ready": the engine does not answer, or docker has no buildx.
 pub fn buildx(runner: &Runner) -> Result<()> {
@@ -32,4 +40,22 @@ pub fn buildx(runner: &Runner) -> Result<()> {
     runner.check(&cmd, &exit).context(
         Fault::not_ready("docker has no buildx").hint("install docker-buildx-plugin (the package docker-buildx on Debian)"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn which_stores_keep_platforms() {
+        for (info, keeps) in [
+            (json!({ "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]], "Driver": "overlayfs" }), true),
+            (json!({ "DriverStatus": [["Backing Filesystem", "extfs"]], "Driver": "overlay2" }), false),
+            (json!({ "DriverStatus": null, "Driver": "vfs" }), false),
+            (json!({}), true),
+        ] {
+            assert_eq!(keeps_platforms(&info), keeps, "{info}");
+        }
+    }
 }

@@ -7,26 +7,78 @@ use anyhow::Result;
 use super::outcome::Outcome;
 use super::store::{Image, Store};
 use crate::docker;
+use crate::error::Fault;
 use crate::exec::Runner;
 use crate::facts;
 use crate::plan::{Build, Plan};
 use crate::receipt::Receipt;
-use crate::registry;
+use crate::registry::{self, Live};
 
 /// Build id → configuration of the image that was loaded, one a platform.
 pub type Configs = BTreeMap<String, Vec<registry::Image>>;
 
-/// The platforms under which the engine fetches an image; `None`: as it would by itself.
+/// An image in the engine, for one platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// `None`: the one that the engine takes by itself.
+    pub platform: Option<String>,
+    /// What the engine knows it by.
+    pub reference: String,
+}
+
+impl Part {
+    fn is_for(&self, platform: &str) -> bool {
+        self.platform.as_deref().is_none_or(|own| own == platform)
+    }
+
+    pub fn pull(&self, runner: &Runner) -> Result<()> {
+        runner.read(&docker::pull(&self.reference, self.platform.as_deref())).map(drop)
+    }
+}
+
+/// The part for a platform; for none that is named, the one of this machine, else the first.
+pub fn part<'a>(parts: &'a [Part], platform: Option<&str>) -> Option<&'a Part> {
+    match platform {
+        Some(platform) => parts.iter().find(|part| part.is_for(platform)),
+        None => part(parts, Some(&facts::host_platform())).or(parts.first()),
+    }
+}
+
+/// What the engine fetches of images that were pushed (`REPOSITORY@DIGEST`): the platforms that run here, to be tested; the
+/// first of an image of which none does.
 ///
-/// Those that run here, to be tested; the first of an image of which none does.
-pub fn to_fetch(build: &Build) -> Vec<Option<&str>> {
+/// # Errors
+/// The registry's; failed where an index lacks a platform.
+pub fn to_fetch(registry: &Live, images: &[(&Build, String)], keeps_platforms: bool) -> Result<Vec<Vec<Part>>> {
+    registry::each(images, |(build, image)| {
+        let platforms = platforms_to_fetch(build);
+        if keeps_platforms || build.platforms.len() < 2 {
+            return Ok(platforms.into_iter().map(|platform| Part { platform, reference: image.clone() }).collect());
+        }
+        apart(platforms, image, &registry.by_platform(image)?)
+    })
+}
+
+fn platforms_to_fetch(build: &Build) -> Vec<Option<String>> {
     let own = facts::host_platform();
     if build.platforms == [own.as_str()] {
         return vec![None];
     }
     let runs = |platform: &&String| facts::runs(platform);
-    let found: Vec<Option<&str>> = build.platforms.iter().filter(runs).map(|platform| Some(platform.as_str())).collect();
-    if found.is_empty() { vec![build.platforms.first().map(String::as_str)] } else { found }
+    let found: Vec<Option<String>> = build.platforms.iter().filter(runs).cloned().map(Some).collect();
+    if found.is_empty() { vec![build.platforms.first().cloned()] } else { found }
+}
+
+/// The parts of an index by digests of their own: an engine that keeps one platform of an image refuses to give the digest
+/// of the index to a second one.
+fn apart(platforms: Vec<Option<String>>, image: &str, index: &[(String, String)]) -> Result<Vec<Part>> {
+    let part = |platform: Option<String>| {
+        let name = platform.as_deref().unwrap_or_default();
+        let found = index.iter().find(|(other, _)| registry::normal(other) == registry::normal(name));
+        let (_, reference) = found.ok_or_else(|| Fault::failed(format!("{image} has no image for {name}")))?;
+        Ok(Part { platform, reference: reference.clone() })
+    };
+    platforms.into_iter().map(part).collect()
 }
 
 /// What the engine has of an image for several platforms, where it can tell them apart.
@@ -81,4 +133,24 @@ pub fn look(
         }
     }
     Ok(configs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_keeps_one_platform_gets_each_by_its_own_digest() {
+        let index = [("linux/amd64", "r/a@sha256:1"), ("linux/arm64/v8", "r/a@sha256:2"), ("linux/s390x", "r/a@sha256:3")];
+        let index = index.map(|(platform, image)| (platform.to_owned(), image.to_owned()));
+        let wanted = |platforms: &[&str]| platforms.iter().map(|platform| Some((*platform).to_owned())).collect();
+        let parts = apart(wanted(&["linux/arm64", "linux/amd64"]), "r/a@sha256:0", &index).unwrap();
+        let part = |platform: &str, image: &str| Part { platform: Some(platform.into()), reference: image.into() };
+        assert_eq!(parts, [part("linux/arm64", "r/a@sha256:2"), part("linux/amd64", "r/a@sha256:1")]);
+        let error = apart(wanted(&["linux/386"]), "r/a@sha256:0", &index).unwrap_err();
+        assert_eq!(error.to_string(), "r/a@sha256:0 has no image for linux/386");
+        assert_eq!(super::part(&[part("linux/x", "x"), part(&facts::host_platform(), "own")], None).unwrap().reference, "own");
+        assert_eq!(super::part(&[part("linux/x", "x")], None).unwrap().reference, "x");
+        assert_eq!(super::part(&[part("linux/x", "x")], Some("linux/y")), None);
+    }
 }

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 
-use crate::build::images::to_fetch;
+use crate::build::images::{Part, to_fetch};
 use crate::candidate::{self, Digests};
 use crate::error::Fault;
 use crate::exec::Runner;
 use crate::plan::{Build, Check, Plan};
+use crate::registry::Live;
 use crate::{docker, parallel};
 
-/// Build id → what the engine knows the image by. What was built elsewhere is fetched.
+/// Build id → its image in the engine, a part for each platform where they are told apart.
+pub type Parts = BTreeMap<String, Vec<Part>>;
+
+/// The images of builds. What was built elsewhere is fetched.
 ///
 /// # Errors
 /// Not ready, with everything that is not built and the command that builds it.
@@ -21,41 +25,47 @@ pub fn find(
     plan: &Plan,
     wanted: &BTreeSet<&str>,
     candidates: &Digests,
-) -> Result<BTreeMap<String, String>> {
+    keeps_platforms: bool,
+) -> Result<Parts> {
     let (pushed, local): (Vec<&Build>, Vec<&Build>) =
         plan.builds.iter().filter(|build| wanted.contains(build.id.as_str())).partition(|build| build.pushes_candidate());
-    let (mut found, mut pushed_images) = (BTreeMap::new(), Vec::new());
+    let mut images = Vec::new();
     for build in pushed {
         let Some(digest) = candidates.get(&build.id) else {
             let candidate = build.test.candidate.as_deref().unwrap_or_default();
             let fault = Fault::not_ready(format!("cannot test what is not built: {candidate} is not in the registry"));
             return Err(fault.hint(format!("run `cargo xtask ci-build --mode test --event {}`", plan.event.flag())).into());
         };
-        let image = candidate::by_digest(build, digest);
-        pushed_images.push((image.clone(), to_fetch(build)));
-        found.insert(build.id.clone(), image);
+        images.push((build, candidate::by_digest(build, digest)));
     }
-    fetch(runner, jobs, &pushed_images)?;
+    let parts = to_fetch(&Live::new(runner), &images, keeps_platforms)?;
+    fetch(runner, jobs, &parts)?;
+    let mut found: Parts = images.iter().map(|(build, _)| build.id.clone()).zip(parts).collect();
     let name = |build: &&Build| Some((build.id.clone(), build.test.load.first()?.clone()));
     let local: Vec<(String, String)> = local.iter().filter_map(name).collect();
     are_here(runner, &local)?;
-    found.extend(local);
+    found.extend(local.into_iter().map(|(id, reference)| (id, vec![Part { platform: None, reference }])));
     Ok(found)
 }
 
-/// What is not here yet of `images` (by digest, each with its platforms).
-fn fetch(runner: &Runner, jobs: usize, images: &[(String, Vec<Option<&str>>)]) -> Result<()> {
-    let all: Vec<String> = images.iter().map(|(image, _)| image.clone()).collect();
+/// What is not here yet of `images` (by digest).
+fn fetch(runner: &Runner, jobs: usize, images: &[Vec<Part>]) -> Result<()> {
+    let mut all: Vec<String> = images.iter().flatten().map(|part| part.reference.clone()).collect();
+    all.dedup();
     // One question for all; which ones are missing matters only when some are.
     if images.is_empty() || runner.output(&docker::inspect_images(&all))?.ok() {
         return Ok(());
     }
-    let here = |image: &String| runner.output(&docker::inspect_images(std::slice::from_ref(image))).is_ok_and(|exit| exit.ok());
-    let missing = images.iter().filter(|(image, _)| !here(image));
-    let pull = |(image, platforms): &(String, Vec<Option<&str>>)| {
-        platforms.iter().try_for_each(|platform| runner.read(&docker::pull(image, *platform)).map(drop))
+    let here = |part: &&Part| {
+        let ask = docker::inspect_images(std::slice::from_ref(&part.reference));
+        runner.output(&ask).is_ok_and(|exit| exit.ok())
     };
-    parallel::map(jobs, missing.collect(), pull).into_iter().collect()
+    let pull = |parts: &Vec<Part>| {
+        // All of them are asked for first: platforms of one image have one name in some engines.
+        let missing: Vec<&Part> = parts.iter().filter(|part| !here(part)).collect();
+        missing.into_iter().try_for_each(|part| part.pull(runner))
+    };
+    parallel::map(jobs, images.iter().collect(), pull).into_iter().collect()
 }
 
 /// The published image of a check, fetched; one that goes by a tag is always asked for again.
@@ -64,7 +74,7 @@ fn fetch(runner: &Runner, jobs: usize, images: &[(String, Vec<Option<&str>>)]) -
 /// Not ready: it cannot be had.
 pub fn published(runner: &Runner, check: &Check, reference: &str) -> Result<()> {
     let done = match reference.contains('@') {
-        true => fetch(runner, 1, &[(reference.to_owned(), vec![None])]),
+        true => fetch(runner, 1, &[vec![Part { platform: None, reference: reference.to_owned() }]]),
         false => runner.read(&docker::pull(reference, None)).map(drop),
     };
     if runner.is_interrupted() {

@@ -58,6 +58,11 @@ impl Image {
     }
 }
 
+/// `linux/arm64/v8` is `linux/arm64`, as github.com/containerd/platforms has it.
+pub fn normal(platform: &str) -> &str {
+    if platform.ends_with("/arm64/v8") { platform.trim_end_matches("/v8") } else { platform }
+}
+
 /// The fields of `config` that containers see. `Hostname`, `Image` and the like are leftovers of old builders.
 fn kept(config: &Value) -> Fields {
     const FIELDS: [&str; 11] = [
@@ -134,6 +139,12 @@ mod tests {
         let (blob, engine) = (Image::from_config(&blob), Image::from_config(&engine));
         assert_eq!(blob.platform, "linux/arm/v7");
         assert_eq!(difference(&blob.fields(), &engine.fields()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn platforms_are_compared_as_they_are_meant() {
+        assert_eq!(normal("linux/arm64/v8"), "linux/arm64");
+        assert_eq!(normal("linux/arm/v7"), "linux/arm/v7");
     }
 
     #[test]

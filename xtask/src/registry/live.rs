@@ -177,23 +177,36 @@ impl Live {
     /// # Errors
     /// Those of [`Registry::digest`].
     pub fn held(&self, reference: &str) -> Result<Option<u64>> {
-        let read = |reference: &str| match self.has_crane {
-            true => self.json(&crane::manifest(Effect::Probe, reference)),
-            false => self.json(&docker::imagetools_manifest(Effect::Probe, reference)),
-        };
-        let Some(top) = read(reference)? else { return Ok(None) };
+        let Some(top) = self.manifest(reference)? else { return Ok(None) };
         let repository = reference.split('@').next().map_or(reference, |name| split(name).0);
         let mut bytes = 0;
         for one in parts(&top) {
             let is_manifest = one["mediaType"].as_str().is_some_and(|kind| kind.contains("manifest"));
             let child = one["digest"].as_str().filter(|_| is_manifest);
-            bytes += match child.map(|digest| read(&format!("{repository}@{digest}"))) {
+            bytes += match child.map(|digest| self.manifest(&format!("{repository}@{digest}"))) {
                 // An index of images; that of a cache lists layers.
                 Some(child) => child?.iter().flat_map(parts).map(size).sum(),
                 None => size(one),
             };
         }
         Ok(Some(bytes))
+    }
+
+    /// (platform, `REPOSITORY@DIGEST`) of each image of an index; none of what is no index, or is not there.
+    ///
+    /// # Errors
+    /// Those of [`Registry::digest`].
+    pub fn by_platform(&self, reference: &str) -> Result<Vec<(String, String)>> {
+        Ok(self.manifest(reference)?.map(|index| by_platform(&index, reference)).unwrap_or_default())
+    }
+
+    /// The manifest or index of a reference.
+    fn manifest(&self, reference: &str) -> Result<Option<Value>> {
+        let read = self.effect(Effect::Probe);
+        self.json(&match self.has_crane {
+            true => crane::manifest(read, reference),
+            false => docker::imagetools_manifest(read, reference),
+        })
     }
 
     fn digest_of(&self, effect: Effect, reference: &str) -> Cmd {
@@ -216,23 +229,31 @@ impl Live {
     }
 
     fn images_by_crane(&self, reference: &str) -> Result<Option<Vec<Image>>> {
-        let read = self.effect(Effect::Probe);
-        let Some(manifest) = self.json(&crane::manifest(read, reference))? else { return Ok(None) };
+        let Some(manifest) = self.manifest(reference)? else { return Ok(None) };
         let mut children = children(&manifest, reference);
         if manifest.get("manifests").is_none() {
             children.push(reference.to_owned());
         }
-        let config = |child: &String| self.json(&crane::config(read, child));
+        let config = |child: &String| self.json(&crane::config(self.effect(Effect::Probe), child));
         Ok(Some(super::each(&children, config)?.iter().flatten().map(Image::from_config).collect()))
     }
 }
 
 /// The images of an index.
 fn children(index: &Value, reference: &str) -> Vec<String> {
+    by_platform(index, reference).into_iter().map(|(_, image)| image).collect()
+}
+
+/// The same with the platform of each.
+fn by_platform(index: &Value, reference: &str) -> Vec<(String, String)> {
     let repository = reference.split('@').next().map_or(reference, |name| split(name).0);
     // Attestations stand beside the images, with the platform unknown/unknown.
     let is_image = |child: &&Value| child["platform"]["os"] != "unknown";
-    let name = |child: &Value| Some(format!("{repository}@{}", child["digest"].as_str()?));
+    let platform = |child: &Value| {
+        let parts = ["os", "architecture", "variant"].map(|part| child["platform"][part].as_str().unwrap_or_default());
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    };
+    let name = |child: &Value| Some((platform(child), format!("{repository}@{}", child["digest"].as_str()?)));
     index["manifests"].as_array().into_iter().flatten().filter(is_image).filter_map(name).collect()
 }
 

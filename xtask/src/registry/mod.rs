@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::parallel;
-pub use image::{Image, difference};
+pub use image::{Image, difference, normal};
 pub use live::{Live, Peek, Peeked};
 
 /// Requests in flight at once; more make most registries answer 429.

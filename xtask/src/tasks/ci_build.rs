@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
+use crate::build::images::Part;
 use crate::build::outcome::{Ending, Outcome, Results};
 use crate::build::store::{self, Store};
 use crate::build::{self, caches, health, images, kept, lock};
@@ -178,25 +179,35 @@ fn name(context: &Context, plan: &Plan, results: &Results) -> Result<()> {
     let candidate = |outcome: &'_ Outcome| {
         let build = pushed(&outcome.id)?;
         let digest = Digest::parse(outcome.digest.as_deref()?).ok()?;
-        Some((outcome.names.first()?.clone(), candidate::by_digest(build, &digest), images::to_fetch(build)))
+        Some(((build, candidate::by_digest(build, &digest)), outcome.names.first()?.clone()))
     };
-    let candidates: Vec<_> = good().filter_map(candidate).collect();
+    let (candidates, names): (Vec<_>, Vec<String>) = good().filter_map(candidate).unzip();
     if !candidates.is_empty() {
-        // By digest: what a name says here may be of an earlier run.
-        let wanted: Vec<String> = candidates.iter().map(|(_, image, _)| image.clone()).collect();
-        let here = docker::images(&runner.output(&docker::inspect_images(&wanted))?.stdout);
-        let missing = candidates.into_iter().filter(|(name, ..)| !here.iter().any(|image| image.is_called(name))).collect();
-        let fetch = |(name, image, platforms): (String, String, Vec<Option<&str>>)| -> Result<()> {
-            platforms.iter().try_for_each(|platform| runner.read(&docker::pull(&image, *platform)).map(drop))?;
-            runner.read(&docker::tag(&image, &name)).map(drop)
-        };
-        parallel::map(context.jobs, missing, fetch).into_iter().collect::<Result<()>>()?;
+        fetch(context, &candidates, &names)?;
     }
     let tags = good()
         .filter_map(|build| build.names.split_first())
         .flat_map(|(first, more)| more.iter().map(move |name| docker::tag(first, name)));
     parallel::map(context.jobs, tags.collect(), |cmd| runner.read(&cmd)).into_iter().collect::<Result<Vec<_>>>()?;
     Ok(())
+}
+
+/// Fetches the candidates that the engine does not know by their names.
+fn fetch(context: &Context, candidates: &[(&Build, String)], names: &[String]) -> Result<()> {
+    let runner = &context.runner;
+    let has_several = candidates.iter().any(|(build, _)| build.platforms.len() > 1);
+    let keeps_platforms = !has_several || health::keeps_platforms(&health::engine(runner)?);
+    let parts = images::to_fetch(&Live::new(runner), candidates, keeps_platforms)?;
+    // By digest: what a name says here may be of an earlier run.
+    let mut wanted: Vec<String> = parts.iter().flatten().map(|part| part.reference.clone()).collect();
+    wanted.dedup();
+    let here = docker::images(&runner.output(&docker::inspect_images(&wanted))?.stdout);
+    let missing = parts.iter().zip(names).filter(|(_, name)| !here.iter().any(|image| image.is_called(name))).collect();
+    let fetch = |(parts, name): (&Vec<Part>, &String)| -> Result<()> {
+        parts.iter().try_for_each(|part| part.pull(runner))?;
+        images::part(parts, None).map_or(Ok(()), |own| runner.read(&docker::tag(&own.reference, name)).map(drop))
+    };
+    parallel::map(context.jobs, missing, fetch).into_iter().collect()
 }
 
 fn summary(context: &Context, results: &Results) -> Result<()> {

@@ -1,14 +1,16 @@
 //! `docker-test`: run each image's tests inside that image, then the checks that need images.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use serde_json::Value;
 
+use crate::build::images::Part;
 use crate::build::{self, health, lock, store};
 use crate::candidate::Digests;
 use crate::container::case::{self, Case, Machine};
+use crate::container::images::Parts;
 use crate::container::run::{self, Outcome};
 use crate::container::{check, checks, images, junit};
 use crate::context::Context;
@@ -73,10 +75,12 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let checks = checks::prepare(&context.runner, &plan, &chosen, &place, &repositories)?;
     let mut wanted: BTreeSet<&str> = cases.iter().flatten().map(|case| case.build.id.as_str()).collect();
     wanted.extend(checks::builds(&checks));
-    let images = images::find(&context.runner, context.jobs, &plan, &wanted, &candidates)?;
+    let keeps_platforms = health::keeps_platforms(&engine);
+    let images = images::find(&context.runner, context.jobs, &plan, &wanted, &candidates, keeps_platforms)?;
     for case in cases.iter_mut().flatten() {
-        if let Some(image) = images.get(&case.build.id) {
-            case.container.image.clone_from(image);
+        let platform = case.container.platform.as_deref();
+        if let Some(part) = images.get(&case.build.id).and_then(|parts| build::images::part(parts, platform)) {
+            case.container.image.clone_from(&part.reference);
         }
     }
     mount_from(place.root, &context.repo, &mut cases);
@@ -88,7 +92,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     run::sweep(&context.runner, Some(context.repo.as_str()))?;
 
     let outcomes = tests(context, &cases, &engine)?;
-    let checked = checks::run(&context.runner, &checks, &place, &images)?;
+    let checked = checks::run(&context.runner, &checks, &place, &own(&images))?;
     let json = serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "tests": outcomes, "checks": checked }))?;
     if args.check.is_empty() {
         // A check is of the working tree, which all builds are made of: where one fails, none is good to be published.
@@ -105,6 +109,12 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     print(context, &outcomes, &json);
     check::print(&checked, context.json);
     verdict(&plan, &outcomes, &checked)
+}
+
+/// Build id → what the engine knows the image by that this machine runs.
+fn own(images: &Parts) -> BTreeMap<String, String> {
+    let own = |(id, parts): (&String, &Vec<Part>)| Some((id.clone(), build::images::part(parts, None)?.reference.clone()));
+    images.iter().filter_map(own).collect()
 }
 
 /// Runs the tests, those of several images at once.

@@ -9,6 +9,7 @@ mod graphs;
 mod kubernetes;
 mod lab;
 mod parents;
+mod platforms;
 mod retention;
 mod scan;
 mod usage;
