@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use super::outcome::Outcome;
 use super::store::{Image, Store};
-use crate::docker;
+use crate::candidate::Platforms;
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::facts;
 use crate::plan::{Build, Plan};
 use crate::receipt::Receipt;
 use crate::registry::{self, Live};
+use crate::{docker, facts, parallel, report};
 
 /// Build id → configuration of the image that was loaded, one a platform.
 pub type Configs = BTreeMap<String, Vec<registry::Image>>;
@@ -81,14 +81,47 @@ fn apart(platforms: Vec<Option<String>>, image: &str, index: &[(String, String)]
     platforms.into_iter().map(part).collect()
 }
 
-/// What the engine has of an image for several platforms, where it can tell them apart.
-fn each_platform(runner: &Runner, name: &str, platforms: &[String]) -> Result<Vec<registry::Image>> {
+/// (platform, what the engine has of it) of an image for several; that which it names itself where it can't tell them apart.
+fn each_platform(runner: &Runner, name: &str, platforms: &[String]) -> Result<Vec<(String, registry::Image)>> {
+    let ask = |cmd| -> Result<Option<registry::Image>> {
+        let found = docker::images(&runner.output(&cmd)?.stdout);
+        Ok(found.first().map(|image| registry::Image::from_config(&image.facts)))
+    };
     let mut images = Vec::new();
     for platform in platforms {
-        let found = runner.output(&docker::inspect_platform(name, platform))?.stdout;
-        images.extend(docker::images(&found).iter().map(|image| registry::Image::from_config(&image.facts)));
+        images.extend(ask(docker::inspect_platform(name, platform))?.map(|image| (platform.clone(), image)));
+    }
+    if images.is_empty() {
+        let is = |platform: &&String, image: &registry::Image| registry::normal(platform) == registry::normal(&image.platform);
+        let only = ask(docker::inspect_images(&[name.to_owned()]))?;
+        images.extend(only.and_then(|image| Some((platforms.iter().find(|platform| is(platform, &image))?.clone(), image))));
     }
     Ok(images)
+}
+
+/// Of the images that were not pushed, those which the engine has for some of their platforms only.
+///
+/// # Errors
+/// docker can't be started.
+pub fn loaded_in_part<'a>(runner: &Runner, jobs: usize, builds: impl Iterator<Item = &'a Build>) -> Result<Platforms> {
+    let several = builds.filter(|build| build.platforms.len() > 1 && !build.pushes_candidate());
+    let named: Vec<(&Build, String)> = several.filter_map(|build| Some((build, build.names().into_iter().next()?))).collect();
+    let loaded = |(build, name): (&Build, String)| -> Result<(String, Vec<String>)> {
+        let has = each_platform(runner, &name, &build.platforms)?.into_iter().map(|(platform, _)| platform).collect();
+        Ok((build.id.clone(), if has == build.platforms { Vec::new() } else { has }))
+    };
+    let loaded: Vec<_> = parallel::map(jobs, named, loaded).into_iter().collect::<Result<_>>()?;
+    // One that is not there at all is somebody else's fault.
+    Ok(loaded.into_iter().filter(|(_, has)| !has.is_empty()).collect())
+}
+
+/// Says of which platforms nothing is done ("tested") because they are not here.
+pub fn say_what_is_not_loaded(builds: &[&Build], loaded: &Platforms, done: &str) {
+    for (build, loaded) in builds.iter().filter_map(|build| Some((build, loaded.get(&build.id)?))) {
+        let other = build.platforms.iter().filter(|platform| !loaded.contains(platform));
+        let other = other.map(String::as_str).collect::<Vec<_>>().join(", ");
+        report::note(&format!("warning: {}: {other} is not {done}: only {} was loaded", build.id, loaded.join(", ")));
+    }
 }
 
 /// Fills in the sizes, and says what the images consist of that were not pushed.
@@ -125,6 +158,7 @@ pub fn look(
             outcome.size = Some(image.size());
             let several = built(&outcome.id).filter(|build| build.platforms.len() > 1 && !build.pushes_candidate());
             let each = several.map(|build| each_platform(runner, name, &build.platforms)).transpose()?.unwrap_or_default();
+            let each: Vec<_> = each.into_iter().map(|(_, image)| image).collect();
             let images = if each.is_empty() { vec![registry::Image::from_config(&image.facts)] } else { each };
             configs.insert(outcome.id.clone(), images);
         }

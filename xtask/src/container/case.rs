@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::candidate::Platforms;
 use crate::config::{Config, Test, TestKind, suggest};
 use crate::docker::Container;
 use crate::error::Fault;
@@ -48,12 +49,16 @@ impl Case<'_> {
 pub struct Machine<'a> {
     /// Whether programs of a platform (`linux/arm64`) run here, emulated or not.
     pub runs: &'a dyn Fn(&str) -> bool,
+    /// Of images of which some platforms are here, those that are.
+    pub loaded: &'a Platforms,
     pub gpus: bool,
 }
 
-/// The platforms of a build that can be tested here, and those that cannot.
+/// The platforms of a build that can be tested here, and those that are here and don't run.
 pub fn platforms<'a>(build: &'a Build, machine: &Machine<'_>) -> (Vec<&'a str>, Vec<&'a str>) {
-    build.platforms.iter().map(String::as_str).partition(|platform| (machine.runs)(platform))
+    let loaded = machine.loaded.get(&build.id).unwrap_or(&build.platforms);
+    let here = build.platforms.iter().filter(|platform| loaded.contains(platform));
+    here.map(String::as_str).partition(|platform| (machine.runs)(platform))
 }
 
 /// # Errors
@@ -171,7 +176,8 @@ mod tests {
     use crate::plan::testing::{build, plan};
     use std::time::Duration;
 
-    const HERE: Machine<'static> = Machine { runs: &|platform| platform != "linux/s390x", gpus: false };
+    const HERE: Machine<'static> =
+        Machine { runs: &|platform| platform != "linux/s390x", loaded: &Platforms::new(), gpus: false };
 
     fn words(text: &str) -> Vec<String> {
         shell_words::split(text).unwrap()
@@ -228,6 +234,20 @@ mod tests {
         assert_eq!(error.to_string(), "cannot test a: linux/s390x does not run on this machine");
         plan.builds[0].platforms.push("linux/arm64".into());
         assert!(cases(&plan, &|_| true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_not_loaded_is_not_tested() {
+        let mut plan = tested(vec![TestKind::Healthy]);
+        plan.builds[0].platforms = ["linux/s390x", "linux/amd64", "linux/arm64"].map(str::to_owned).to_vec();
+        let tested = |loaded: &str| -> Result<Vec<String>> {
+            let loaded = Platforms::from([("a".to_owned(), vec![loaded.to_owned()])]);
+            let all = cases(&plan, "/repo".into(), None, 7, &Machine { loaded: &loaded, ..HERE }, &|_, _| false)?;
+            Ok(all.iter().flatten().map(|case| format!("{} {}", case.what, case.log)).collect())
+        };
+        assert_eq!(tested("linux/arm64").unwrap(), ["HEALTHCHECK (linux/arm64) /repo/tests/logs/a.log"]);
+        let error = tested("linux/s390x").unwrap_err();
+        assert_eq!(error.to_string(), "cannot test a: linux/s390x does not run on this machine");
     }
 
     /// Runs the constant script with the shell of this machine.

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use crate::build::FOLDER;
+use crate::build::{FOLDER, images};
 use crate::candidate::{self, Digests};
 use crate::cmd::Cmd;
 use crate::config::Env;
@@ -44,6 +44,8 @@ pub struct Target<'a> {
     pub build: &'a Build,
     platform: &'a str,
     source: Source,
+    /// The source has other platforms too.
+    has_several: bool,
 }
 
 /// What became of a scan; printed by `--json`.
@@ -63,16 +65,17 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// The images that will be published: candidates by their digest, else those of the engine.
+/// The images that will be published: candidates by their digest, else those of the engine, with the platforms that it has.
 ///
 /// # Errors
 /// Not ready: an image that is not there.
-pub fn targets<'a>(runner: &Runner, plan: &Plan, builds: &[&'a Build]) -> Result<Vec<Target<'a>>> {
+pub fn targets<'a>(runner: &Runner, jobs: usize, plan: &Plan, builds: &[&'a Build]) -> Result<Vec<Target<'a>>> {
     let pushed = builds.iter().any(|build| build.pushes_candidate());
     let candidates = if pushed { candidate::candidates(plan, &Live::new(runner))? } else { Digests::new() };
     let local: Vec<String> = builds.iter().filter(|build| !build.pushes_candidate()).filter_map(|build| name(build)).collect();
     let here = if local.is_empty() { String::new() } else { runner.output(&docker::inspect_images(&local))?.stdout };
     let here = docker::images(&here);
+    let loaded = images::loaded_in_part(runner, jobs, builds.iter().copied())?;
     let mut missing = Vec::new();
     let mut targets = Vec::new();
     for build in builds {
@@ -83,12 +86,16 @@ pub fn targets<'a>(runner: &Runner, plan: &Plan, builds: &[&'a Build]) -> Result
         };
         match source {
             Some(source) => {
-                targets.extend(build.platforms.iter().map(|platform| Target { build, platform, source: source.clone() }));
+                let has = loaded.get(&build.id).unwrap_or(&build.platforms);
+                let platforms = build.platforms.iter().filter(|platform| has.contains(platform));
+                let has_several = has.len() > 1;
+                targets.extend(platforms.map(|platform| Target { build, platform, source: source.clone(), has_several }));
             }
             None => missing.push(build.id.as_str()),
         }
     }
     if missing.is_empty() {
+        images::say_what_is_not_loaded(builds, &loaded, "scanned");
         return Ok(targets);
     }
     let fault = Fault::not_ready(format!("cannot scan what is not built: {}", missing.join(", ")));
@@ -152,7 +159,7 @@ fn scan(
     cache: Option<&Utf8Path>,
 ) -> Result<Outcome> {
     let started = Instant::now();
-    let Target { build, platform, source } = target;
+    let Target { build, platform, source, .. } = target;
     let file = format!("{}.{}.json", build.id, platform.replace('/', "-"));
     let (path, part) = (folder.join(&file), folder.join(format!(".part-{file}")));
     let exit = archive(job, target, folder).and_then(|archive| {
@@ -222,7 +229,7 @@ fn found((exit, reason): (Exit, String), part: &Utf8Path, target: &Target<'_>) -
 /// trivy takes from an engine the platform that it runs by itself: any other is handed over as a file.
 fn archive(job: &Job<'_>, target: &Target<'_>, folder: &Utf8Path) -> Result<Option<(tempfile::TempDir, Utf8PathBuf)>> {
     let Source::Engine(name) = &target.source else { return Ok(None) };
-    if target.build.platforms.len() < 2 {
+    if !target.has_several {
         return Ok(None);
     }
     let place =

@@ -52,7 +52,9 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let _lock = lock::take(&folder)?;
     let engine = health::engine(&context.runner)?;
     let gpus = engine["Runtimes"].get("nvidia").is_some() && std::path::Path::new("/dev/nvidia0").exists();
-    let machine = Machine { runs: &facts::runs, gpus };
+    let tested: Vec<&Build> = plan.builds.iter().filter(|build| !build.tests.is_empty() && args.check.is_empty()).collect();
+    let loaded = build::images::loaded_in_part(&context.runner, context.jobs, tested.iter().copied())?;
+    let machine = Machine { runs: &facts::runs, loaded: &loaded, gpus };
     let registry = Live::new(&context.runner);
     let candidates = candidate::candidates(&plan, &registry)?;
     let before = candidate::marked(&plan, &registry, &candidates)?;
@@ -87,6 +89,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     for build in plan.builds.iter().filter(|build| build.tests.is_empty() && args.check.is_empty()) {
         report::note(&format!("{}: no tests", build.id));
     }
+    build::images::say_what_is_not_loaded(&tested, &loaded, "tested");
     say_what_is_untested(&plan, &machine, &passed_before);
     // Our lock says that none of them runs.
     run::sweep(&context.runner, Some(context.repo.as_str()))?;

@@ -56,7 +56,7 @@ pub fn step(context: &Context) -> Result<()> {
 
 fn scan_all(context: &Context, plan: &Plan, builds: &[&Build], ready: &Ready) -> Result<()> {
     let _lock = lock::take(&context.repo.join(build::FOLDER))?;
-    let targets = scan::targets(&context.runner, plan, builds)?;
+    let targets = scan::targets(&context.runner, context.jobs, plan, builds)?;
     let settings = plan.scan.clone().unwrap_or_default();
     let job = scan::Job {
         runner: &context.runner,

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::lab::Lab;
 
 const CLASSIC: &str = r#"[["Backing Filesystem", "extfs"]]"#;
+const CONTAINERD: &str = r#"[["driver-type", "io.containerd.snapshotter.v1"]]"#;
 
 /// An engine with a store; `more` are the cases of its `docker` that matter.
 fn engine(store: &str, more: &str) -> Lab {
@@ -37,6 +38,21 @@ fn write(lab: &Lab, more: &str) {
 fn log(lab: &Lab, name: &str) -> Vec<String> {
     let text = std::fs::read_to_string(lab.repo().join(Path::new("..").join(name))).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_was_not_loaded_is_not_tested() {
+    let has_one = r#"
+  "image inspect --platform linux/386"*) echo "it does not provide the specified platform" >&2; exit 1 ;;
+  "image inspect"*) for last; do :; done; echo "{\"RepoTags\": [\"$last\"]}" ;;
+  run*) echo "$*" >>../ran ;;
+  rm*) ;;"#;
+    let lab = engine(CONTAINERD, has_one);
+    write(&lab, "");
+    let said = format!("warning: web: linux/386 is not tested: only {} was loaded", host());
+    lab.run(&["docker-test", "--engine", "host", "--event", "local"]).expect(0, &[&said]);
+    let ran = log(&lab, "ran");
+    assert!(ran.len() == 1 && ran[0].contains(&format!("--platform {} ", host())), "{ran:?}");
 }
 
 #[test]

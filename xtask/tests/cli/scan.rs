@@ -211,6 +211,17 @@ fn the_pipeline_stops_where_there_is_no_scanner() {
 }
 
 #[test]
+fn what_was_not_loaded_is_not_scanned() {
+    let lab = lab(VERSION, "true", CLEAN);
+    lab.write("docker/images.toml", "schema = 1\n[image.web]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n");
+    let one = "case \"$*\" in *linux/arm64*) echo \"does not provide it\" >&2; exit 1 ;; save*) exit 1 ;; esac";
+    lab.program("docker", &format!("{one}\n{ENGINE}{GOOD}"));
+    let said = ["warning: web: linux/arm64 is not scanned: only linux/amd64 was loaded"];
+    lab.run(&[&SCAN[..], &["--event", "pr:1"]].concat()).expect(0, &said);
+    assert_eq!(reports(&lab), ["web.linux-amd64.json"]);
+}
+
+#[test]
 fn an_image_that_the_engine_does_not_hand_over_leaves_no_earlier_report() {
     let lab = lab(VERSION, ":", CLEAN);
     lab.write("docker/images.toml", "schema = 1\n[image.web]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n");
