@@ -226,7 +226,7 @@ impl Context {
     /// # Errors
     /// Those of the configuration.
     pub fn spread(&self, plan: &Plan) -> Result<Plan> {
-        Ok(builder::spread::expand(plan, &builder::spread(&self.choice(), self.config()?, plan)))
+        Ok(builder::spread::expand(plan, &builder::spread(&self.place()?, &self.choice(), plan)))
     }
 
     /// `docker/images.toml`, or what `--config` names.

@@ -4,6 +4,8 @@ mod boot;
 mod buildkitd;
 mod certificate;
 mod container;
+mod fit;
+mod in_use;
 pub mod join;
 mod kubeconfig;
 pub mod kubernetes;
@@ -24,6 +26,7 @@ use crate::exec::Runner;
 use crate::generated::Mode;
 use crate::plan::{Action, Plan};
 use crate::{facts, report};
+pub use in_use::{InUse, in_use};
 use kubernetes::{Cluster, Kube};
 use remote::Remote;
 use shell_words::quote;
@@ -144,13 +147,13 @@ fn nodes(choice: &Choice, config: &Config, platforms: &[String]) -> (Vec<Remote>
     (remote::nodes(builders, platforms), kubernetes::nodes(builders, platforms))
 }
 
-/// Which platforms of a plan are built apart, as far as flags and configuration say.
-pub fn spread(choice: &Choice, config: &Config, plan: &Plan) -> Spread {
-    let (remotes, kubes) = nodes(choice, config, &platforms(plan));
+/// Which platforms of a plan are built apart.
+pub fn spread(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Spread {
+    let (remotes, kubes) = nodes(choice, place.config, &platforms(plan));
     let of = kubes.into_iter().map(|kube| kube.platforms).chain(remotes.into_iter().map(|remote| remote.platforms));
     let nodes: Vec<Vec<String>> = of.collect();
-    let ours = matches!(choice, Choice::Container | Choice::Shared(_)) || !nodes.is_empty();
-    Spread { nodes, loads: ours.then(facts::host_platform) }
+    let loads = fit::loads_one(place, choice, !nodes.is_empty(), plan).then(facts::host_platform);
+    Spread { nodes, loads }
 }
 
 /// The builder of a plan, made where it is one of ours and not there.
@@ -159,7 +162,7 @@ pub fn spread(choice: &Choice, config: &Config, plan: &Plan) -> Spread {
 /// Not ready: it can't be made, or a node of it can't be reached.
 pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder> {
     let platforms = platforms(plan);
-    let mut spread = spread(choice, place.config, plan);
+    let spread = spread(place, choice, plan);
     if let Choice::Named(name) = choice {
         let flag = format!(" --builder {}", quote(name));
         return Ok(Builder { name: Some(name.clone()), spread, flag, ..Builder::default() });
@@ -170,14 +173,13 @@ pub fn ready(place: &Place<'_>, choice: &Choice, plan: &Plan) -> Result<Builder>
         return Ok(Builder { share: names.clone(), spread, flag, ..Builder::default() });
     }
     let (remotes, kubes) = nodes(choice, place.config, &platforms);
-    if platforms.is_empty() || (spread.nodes.is_empty() && *choice == Choice::Auto && suits(place)?) {
+    if platforms.is_empty() || (spread.nodes.is_empty() && *choice == Choice::Auto && fit::suits(place)?) {
         return Ok(Builder::default());
     }
     reachable(&kubes, plan)?;
     let here: Vec<String> =
         platforms.into_iter().filter(|platform| !spread.nodes.iter().any(|node| node.contains(platform))).collect();
     let own = if here.is_empty() { None } else { Some(container::ensure(place, &health::engine(place.runner)?)?) };
-    spread.loads = Some(facts::host_platform());
     let flag = if spread.nodes.is_empty() { " --builder container" } else { "" }.to_owned();
     let name = own.is_some().then(|| place.name());
     let mut builder = Builder { name, spread, flag, remotes, ..Builder::default() };
@@ -231,39 +233,6 @@ fn others(all: &[String], gone: &[&str]) -> String {
     if there.is_empty() { String::new() } else { format!(" ({} can be reached)", there.join(" and ")) }
 }
 
-/// A builder that runs of this checkout may use.
-pub struct InUse {
-    pub name: String,
-    /// It is of this checkout alone.
-    pub own: bool,
-}
-
-/// The builders that there are already, for those who look; nothing is made or started.
-///
-/// # Errors
-/// Those of asking buildx.
-pub fn in_use(place: &Place<'_>, choice: &Choice) -> Result<Vec<InUse>> {
-    let shared = |name: &String| InUse { name: name.clone(), own: false };
-    let mut all = match choice {
-        Choice::Named(name) => return Ok(vec![shared(name)]),
-        Choice::Shared(names) => return Ok(names.iter().map(shared).collect()),
-        Choice::Container => Vec::new(),
-        Choice::Auto => {
-            let exit = place.runner.output(&docker::inspect_builder(None))?;
-            let name = exit.ok().then(|| docker::found(&exit.stdout).name).filter(|name| !name.is_empty());
-            name.iter().map(shared).collect()
-        }
-    };
-    // Of daemons and pods the caches are others' too.
-    for (end, own) in [("", true), (remote::END, false), (docker::IN_CLUSTERS, false)] {
-        let name = format!("{}{end}", place.name());
-        if place.found(&name)?.is_some() {
-            all.push(InUse { name, own });
-        }
-    }
-    Ok(all)
-}
-
 /// The platforms that are built, each once.
 fn platforms(plan: &Plan) -> Vec<String> {
     let built = plan.builds.iter().filter(|build| build.action == Action::Build);
@@ -271,20 +240,6 @@ fn platforms(plan: &Plan) -> Vec<String> {
     platforms.sort();
     platforms.dedup();
     platforms
-}
-
-/// Whether the builder that buildx takes by itself will do: the engine's own with the containerd image store, or
-/// another that somebody has chosen. Of an engine that does not tell we expect the best.
-fn suits(place: &Place<'_>) -> Result<bool> {
-    if place.private {
-        return Ok(true);
-    }
-    let info = health::engine(place.runner)?;
-    if info["DriverStatus"].is_null() || info["DriverStatus"].to_string().contains("io.containerd.snapshotter") {
-        return Ok(true);
-    }
-    let exit = place.runner.output(&docker::inspect_builder(None))?;
-    Ok(exit.ok() && docker::found(&exit.stdout).driver != "docker")
 }
 
 impl Builder {

@@ -12,7 +12,7 @@ type Groups<'a> = BTreeMap<&'a str, Vec<Vec<String>>>;
 pub struct Spread {
     /// The platforms of each node; what is on none is built on one more.
     pub nodes: Vec<Vec<String>>,
-    /// Images that are not pushed can be loaded with one platform only: this one, where they have it.
+    /// Images that are not pushed can be loaded with one platform only: this one, where they have it. None: with all.
     pub loads: Option<String>,
 }
 

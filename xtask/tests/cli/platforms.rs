@@ -41,6 +41,24 @@ fn log(lab: &Lab, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn one_platform_is_loaded_where_the_store_or_several_nodes_leave_no_choice() {
+    let node = r"Name: n\nStatus: running\n";
+    for (store, nodes, targets) in [(CLASSIC, 1, 2), (CONTAINERD, 1, 1), (CONTAINERD, 2, 2)] {
+        let nodes = node.repeat(nodes);
+        let inspect = format!("  \"buildx inspect\"*) printf 'Name: mine\\nDriver: docker-container\\n\\nNodes:\\n{nodes}' ;;");
+        let lab = engine(store, &inspect);
+        write(&lab, "");
+        for builder in [&["--builder", "mine"][..], &[]] {
+            let ran = lab
+                .run(&[&["plan", "--engine", "host", "--event", "local", "--format", "bake"], builder].concat())
+                .expect(0, &[]);
+            let bake: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+            assert_eq!(bake["target"].as_object().unwrap().len(), targets, "{store} {nodes} {builder:?} {bake:#}");
+        }
+    }
+}
+
+#[test]
 fn what_was_not_loaded_is_not_tested() {
     let has_one = r#"
   "image inspect --platform linux/386"*) echo "it does not provide the specified platform" >&2; exit 1 ;;
