@@ -6,12 +6,15 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::build::{self, lock};
+use crate::builder::InUse;
 use crate::cache::{self, Images, Kept, Usage};
+use crate::cmd::{Cmd, Effect};
 use crate::config::Build;
 use crate::config::condition::{Subject, selects};
 use crate::context::Context;
 use crate::docker;
 use crate::error::Fault;
+use crate::exec::Exit;
 use crate::facts;
 use crate::registry::{self, Live};
 use crate::report::{self, bytes, table};
@@ -74,7 +77,10 @@ fn of_machine(context: &Context) -> Result<()> {
     let builders = builders(context)?;
     let images = images(context)?;
     if context.json {
-        let builder = |(name, own, usage): &(String, bool, Usage)| json!({ "name": name, "own": own, "usage": usage });
+        let builder = |Held { builder, usage }: &Held| {
+            let (usage, reason) = (usage.as_ref().ok(), usage.as_ref().err());
+            json!({ "name": builder.name, "own": builder.own, "usage": usage, "reason": reason })
+        };
         let size = |all: &[Kept]| json!({ "count": all.len(), "bytes": all.iter().map(|kept| kept.bytes).sum::<u64>() });
         return report::data(&json!({
             "schema": 1,
@@ -83,11 +89,7 @@ fn of_machine(context: &Context) -> Result<()> {
         }));
     }
     let mut rows = vec![["", "holds", "reclaimable", ""].map(str::to_owned).to_vec()];
-    for (name, own, usage) in &builders {
-        let types = usage.types.iter().map(|(kind, size)| format!("{kind} {}", bytes(*size))).collect::<Vec<_>>().join(", ");
-        let whose = if *own { "this checkout's own" } else { "shared" };
-        rows.push(vec![format!("builder {name}, {whose}"), bytes(usage.bytes), bytes(usage.reclaimable), types]);
-    }
+    rows.extend(builders.iter().map(row));
     for (title, kept) in [("newest image of each build", &images.newest), ("images of earlier builds", &images.older)] {
         let size = bytes(kept.iter().map(|kept| kept.bytes).sum());
         rows.push(vec![format!("{title}: {}", kept.len()), size, String::new(), String::new()]);
@@ -95,6 +97,16 @@ fn of_machine(context: &Context) -> Result<()> {
     report::result(&table(&rows));
     report::note("layers that images share count for each; `cargo xtask cache prune` removes what is this project's alone");
     Ok(())
+}
+
+fn row(Held { builder, usage }: &Held) -> Vec<String> {
+    let whose = if builder.own { "this checkout's own" } else { "shared" };
+    let types = |usage: &Usage| usage.types.iter().map(|(kind, size)| format!("{kind} {}", bytes(*size))).collect::<Vec<_>>();
+    let [holds, reclaimable, more] = match usage {
+        Ok(usage) => [bytes(usage.bytes), bytes(usage.reclaimable), types(usage).join(", ")],
+        Err(reason) => ["not known".into(), String::new(), reason.clone()],
+    };
+    vec![format!("builder {}, {whose}", builder.name), holds, reclaimable, more]
 }
 
 fn prune(context: &Context) -> Result<()> {
@@ -105,11 +117,10 @@ fn prune(context: &Context) -> Result<()> {
             shared.push(builder.name);
             continue;
         }
-        let prune = docker::prune_builder(&builder.name);
-        let exit = context.runner.output(&prune)?;
-        context.runner.check(&prune, &exit)?;
-        if exit.ok() && !exit.skipped {
-            report::note(&format!("emptied the cache of the builder {}", builder.name));
+        match empty(context, &builder)? {
+            Ok(true) => report::note(&format!("emptied the cache of the builder {}", builder.name)),
+            Ok(false) => {}
+            Err(reason) => report::note(&format!("kept the cache of the builder {}: {reason}", builder.name)),
         }
     }
     let (mut removed, mut printed, mut used) = (0, 0, Vec::new());
@@ -143,25 +154,59 @@ fn prune(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// (name, whether it is this checkout's alone, what it holds) of each builder that a run may use.
-fn builders(context: &Context) -> Result<Vec<(String, bool, Usage)>> {
-    let mut found = Vec::new();
-    for builder in context.builders_in_use()? {
-        let ask = docker::disk_usage(&builder.name);
-        let exit = context.runner.output(&ask)?;
+/// Empties the cache of a builder, or says why that can't be; false: it was only printed.
+fn empty(context: &Context, builder: &InUse) -> Result<Result<bool, String>> {
+    // Nothing starts it with the machine.
+    let boot = builder.gone.as_ref().map(|_| docker::boot_builder(Effect::Change, &builder.name));
+    let mut done = true;
+    for cmd in boot.into_iter().chain([docker::prune_builder(&builder.name)]) {
+        let exit = context.runner.output(&cmd)?;
         if !exit.ok() {
-            let said = exit.stderr.trim().lines().last().unwrap_or_default().trim_start_matches("ERROR: ").to_owned();
-            let said_of_flags = said.contains("unknown flag");
-            let fault = Fault::not_ready(format!("cannot read the cache of the builder {}: {said}", builder.name));
-            let hint = match said_of_flags {
-                true => "this needs buildx 0.22 or newer",
-                false => "`docker buildx ls` lists the builders that there are",
-            };
-            return Err(fault.hint(hint).into());
+            return Ok(Err(said(&cmd, &exit)));
         }
-        found.push((builder.name, builder.own, cache::usage(&exit.stdout)));
+        done &= !exit.skipped;
     }
-    Ok(found)
+    Ok(Ok(done))
+}
+
+/// The last words of buildx.
+fn said(cmd: &Cmd, exit: &Exit) -> String {
+    let last = exit.stderr.trim().lines().last().unwrap_or_default().trim_start_matches("ERROR: ");
+    if last.is_empty() { exit.reason(cmd) } else { last.to_owned() }
+}
+
+/// A builder with what it holds, or why it does not tell.
+struct Held {
+    builder: InUse,
+    usage: Result<Usage, String>,
+}
+
+/// Each builder that a run may use. One that does not answer hides nothing of the others.
+///
+/// # Errors
+/// Not ready: buildx does not know the builder, or how to ask it.
+fn builders(context: &Context) -> Result<Vec<Held>> {
+    let mut held = Vec::new();
+    for builder in context.builders_in_use()? {
+        let usage = builder.gone.clone().map_or_else(|| usage(context, &builder.name), |reason| Ok(Err(reason)))?;
+        held.push(Held { builder, usage });
+    }
+    Ok(held)
+}
+
+fn usage(context: &Context, name: &str) -> Result<Result<Usage, String>> {
+    let ask = docker::disk_usage(name);
+    let exit = context.runner.output(&ask)?;
+    if exit.ok() {
+        return Ok(Ok(cache::usage(&exit.stdout)));
+    }
+    let said = said(&ask, &exit);
+    let hint = match &said {
+        said if said.contains("unknown flag") => "this needs buildx 0.22 or newer",
+        said if said.contains("no builder ") => "`docker buildx ls` lists the builders that there are",
+        _ => return Ok(Err(said)),
+    };
+    Err(Fault::not_ready(format!("cannot read the cache of the builder {name}: {said}")).hint(hint).into())
 }
 
 fn images(context: &Context) -> Result<Images> {

@@ -65,6 +65,37 @@ fn a_builder_that_cannot_be_asked() {
         .expect(1, &["cannot find images of earlier runs", "nothing of the kind"]);
 }
 
+/// This checkout's container has stopped, as after a restart of the machine, and a daemon that is listed no more is off.
+const OFF: &str = r#"
+  "buildx inspect slipway-"*-kube) exit 1 ;;
+  "buildx inspect slipway-"*-remote) printf 'Name: r\nDriver: remote\n\nNodes:\nName: r0\nError: no route to host\n' ;;
+  "buildx inspect slipway-"*) printf 'Name: c\nDriver: docker-container\n\nNodes:\nName: c0\nStatus: stopped\n' ;;
+  "buildx du --builder default"*) echo 'ERROR: it is tired' >&2; exit 1 ;;
+  "buildx prune --builder slipway-"*) echo "$*" >>../pruned ;;"#;
+
+#[test]
+fn builders_that_are_off_hide_nothing() {
+    let lab = engine(&format!("{OFF}{IMAGES}"));
+    let du = lab.run(&["cache", "du", "--engine", "host"]).expect(0, &[]).stdout;
+    for words in ["it is tired", "this checkout's own  not known", "not running", "no route to host", "earlier builds: 2"] {
+        assert!(du.contains(words), "no {words:?} in\n{du}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&lab.run(&["cache", "du", "--engine", "host", "--json"]).expect(0, &[]).stdout).unwrap();
+    let stopped = &json["builders"][1];
+    assert_eq!((&stopped["usage"], &stopped["reason"]), (&serde_json::Value::Null, &"not running".into()), "{json:#}");
+
+    // It can't be started: its cache stays, and the images go all the same.
+    let kept = lab.run(&["cache", "prune", "--engine", "host"]).expect(0, &["kept the cache of the builder slipway-"]);
+    assert!(kept.stderr.contains(": nothing of the kind: buildx inspect --bootstrap slipway-"), "{}", kept.stderr);
+    assert_eq!((kept.stdout.as_str(), removed(&lab).as_str()), ("removed 1 images of earlier builds\n", "image rm web:old\n"));
+    assert!(!lab.repo().join("../pruned").exists());
+
+    let starts = engine(&format!("  \"buildx inspect --bootstrap\"*) ;;{OFF}{IMAGES}"));
+    starts.run(&["cache", "prune", "--engine", "host"]).expect(0, &["emptied the cache of the builder slipway-"]);
+    assert!(starts.repo().join("../pruned").exists());
+}
+
 #[test]
 fn without_docker_or_with_another_run_or_wrong_words() {
     Lab::new().run(&["cache", "du", "--engine", "host"]).expect(3, &["docker"]);
