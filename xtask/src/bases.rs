@@ -23,6 +23,8 @@ pub struct Bases {
     pub triggers: BTreeSet<String>,
     /// Reference → what it was made of, by its labels.
     pub made_of: BTreeMap<String, MadeOf>,
+    /// Reference → its platforms.
+    pub platforms: BTreeMap<String, Vec<String>>,
 }
 
 impl Bases {
@@ -31,6 +33,7 @@ impl Bases {
         self.digests.extend(more.digests);
         self.triggers.extend(more.triggers);
         self.made_of.extend(more.made_of);
+        self.platforms.extend(more.platforms);
     }
 }
 
@@ -71,6 +74,7 @@ pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>
         }
         if let (Some(says), Some(digest)) = (says.flatten(), &digest) {
             bases.made_of.insert(reference.clone(), says.made_of.clone());
+            bases.platforms.insert(reference.clone(), says.platforms.clone());
             seen.insert(digest.clone(), says);
         }
         bases.digests.insert(reference, digest);

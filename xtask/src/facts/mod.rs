@@ -84,6 +84,9 @@ pub struct Facts {
     /// Reference → what it was made of, by its labels; of images that can be read alone.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub made_of: BTreeMap<String, MadeOf>,
+    /// Reference → the platforms that it is published for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub platforms: BTreeMap<String, Vec<String>>,
     /// By path: hash of what tests mount.
     pub mounted: BTreeMap<Utf8PathBuf, String>,
 }
@@ -262,6 +265,7 @@ pub fn edited(runner: &Runner, repo: &Utf8Path) -> Option<BTreeMap<String, Strin
 /// Adds what registries say of the bases. A base with ONBUILD steps makes the whole context count.
 pub fn add_bases(runner: &Runner, repo: &Utf8Path, config: &Config, facts: &mut Facts, bases: Bases) {
     (facts.bases, facts.triggers, facts.made_of) = (bases.digests, bases.triggers, bases.made_of);
+    facts.platforms = bases.platforms;
     facts.is_asked = true;
     if !facts.triggers.is_empty() {
         content::add(repo, config, facts, &|| runner.is_interrupted());

@@ -10,6 +10,7 @@ use super::select::{Taken, policy_of};
 use crate::config::{Build, Parent, Policy};
 use crate::error::Fault;
 use crate::event::Event;
+use crate::registry::normal;
 
 /// Id → platforms, of each build of a run.
 pub type Platforms<'a> = BTreeMap<&'a str, Vec<String>>;
@@ -40,29 +41,39 @@ pub fn of_build(input: &Input<'_>, build: &Build, policy: &Policy, needed: Optio
     all.iter().filter(is_needed).cloned().collect()
 }
 
-/// The platforms of a child, where its parent has them all: in this run, else where it is published.
+/// The platforms of a child, where its parent has them all: in this run, else where it is published, by its registry or,
+/// where that was not asked, by what is configured.
 ///
 /// # Errors
 /// Usage: what the parent lacks. BuildKit would take the parent of another platform without a word.
 pub fn lacks_none(input: &Input<'_>, child: &Build, run: &Platforms<'_>, parent: &Parent, of: &Build) -> Result<()> {
     let here = run.get(of.id.as_str());
-    let theirs = here.cloned().unwrap_or_else(|| published(of, &parent.tag));
+    let found = || input.facts.platforms.get(&input.config.reference(parent, of)).filter(|found| !found.is_empty());
+    let theirs = here.or_else(found).cloned().unwrap_or_else(|| published(of, &parent.tag));
     let mine = run.get(child.id.as_str()).map(Vec::as_slice).unwrap_or_default();
-    let lacking: Vec<&str> = mine.iter().filter(|platform| !theirs.contains(platform)).map(String::as_str).collect();
+    let lacking: Vec<&str> = mine.iter().filter(|platform| !has(&theirs, platform)).map(String::as_str).collect();
     if lacking.is_empty() {
         return Ok(());
     }
-    let is_narrowed = lacking.iter().all(|platform| of.platforms.iter().any(|other| other == platform));
+    let said = if here.is_some() { "" } else { " published for it" };
+    let message = format!("{} is for {}, but its parent {} is not{said}", child.id, lacking.join(", "), of.id);
+    let configured = published(of, &parent.tag);
+    if here.is_none() && lacking.iter().all(|platform| has(&configured, platform)) {
+        // It was not when the parent was published.
+        return Err(Fault::usage(message).hint(publishers::hint(input, of, &parent.tag)).into());
+    }
+    let is_narrowed = lacking.iter().all(|platform| has(&of.platforms, platform));
     let policy = if here.is_some() { policy_of(input.event, of).ok() } else { publishers::of(of, &parent.tag).next() };
     let key = match policy.filter(|_| is_narrowed) {
         Some(policy) => format!("{}.platforms", policy.event),
         None => "the platforms".to_owned(),
     };
-    let lacking = lacking.join(", ");
-    let published = if here.is_some() { "" } else { " published for it" };
-    let message = format!("{} is for {lacking}, but its parent {} is not{published}", child.id, of.id);
     let hint = format!("add it to {key} of image.{}, or take it out of those of image.{}", of.image, child.image);
     Err(Fault::usage(message).hint(hint).into())
+}
+
+fn has(platforms: &[String], platform: &str) -> bool {
+    platforms.iter().any(|other| normal(other) == normal(platform))
 }
 
 /// What the events that publish a tag build it for; where none does, what the image is for.
@@ -130,5 +141,30 @@ mod tests {
         let both = "linux/amd64 linux/arm64";
         let published = format!("{text}[on.schedule]\ncron = '0 3 * * 0'\ntags = ['latest']\n");
         assert_eq!(planned(&published, "branch:main", Some("app")), rows(&[("app", both)]));
+    }
+    #[test]
+    fn a_published_parent_is_for_what_its_registry_says() {
+        let config = config(&format!(
+            "[image.base]\n{BOTH}on.schedule = {{ cron = '0 3 * * 0', tags = ['latest'] }}\n[image.app]\nparent = 'base'\n{BOTH}\
+             on.branch.main.tags = ['latest']\n"
+        ));
+        let dockerfile = Dockerfile { images: vec!["base".into()], sources: Some(vec!["app".into()]), ..Dockerfile::default() };
+        let published = |platforms: &[&str]| {
+            let facts = Facts {
+                commit: Some("0123456789".into()),
+                branch: Some("main".into()),
+                default_branch: "main".into(),
+                changed: Changed::Files(vec!["app".into()]),
+                variants: [("app".to_owned(), dockerfile.clone())].into(),
+                platforms: [("ghcr.io/acme/base:latest".to_owned(), platforms.iter().map(|name| (*name).to_owned()).collect())]
+                    .into(),
+                ..Facts::default()
+            };
+            plan(&config, &parse::event("branch:main").unwrap(), &facts, &[]).map_err(|error| crate::error::render(&error))
+        };
+        assert!(published(&["linux/amd64", "linux/arm64/v8"]).is_ok());
+        let error = published(&["linux/amd64"]).unwrap_err();
+        assert!(error.contains("app is for linux/arm64, but its parent base is not published for it"), "{error}");
+        assert!(error.contains("hint: build it first: `cargo xtask ci --event schedule`"), "{error}");
     }
 }

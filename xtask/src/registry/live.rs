@@ -1,12 +1,13 @@
 //! A real registry, through `crane` where it is, else through `docker buildx imagetools`.
 
+mod peek;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::packages::{self, Package};
@@ -16,35 +17,12 @@ use crate::cmd::{Cmd, Effect};
 use crate::docker;
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::plan::labels::MadeOf;
+pub use peek::{Peek, Peeked};
 
 /// Waits between attempts. crane itself tries a 5xx three times before it gives up.
 const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)];
 /// How long a write that Ctrl-C finds on its way may take. Cut off, it might arrive after it was undone.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a registry may take to name a digest that we can do without.
-const PEEK: Duration = Duration::from_secs(10);
-
-/// What the configuration of an image says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Peeked {
-    /// It has ONBUILD steps.
-    pub has_triggers: bool,
-    pub made_of: MadeOf,
-}
-
-/// An answer that we can do without.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peek {
-    Is(Digest),
-    /// There is no such image.
-    Absent,
-    /// The registry does not tell us of this image; it may of others.
-    Unknown,
-    /// The registry does not answer.
-    Silent,
-}
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -129,47 +107,6 @@ impl Live {
             Said::Absent | Said::Unsupported | Said::Other => Fault::failed(format!("cannot {why}: {last}")),
         }
         .into()
-    }
-
-    /// What a reference points at, asked once and not for long.
-    pub fn peek(&self, reference: &str) -> Peek {
-        let cmd = self.digest_of(Effect::Probe, reference).timeout(PEEK);
-        let Ok(exit) = self.runner.output(&cmd) else { return Peek::Silent };
-        if exit.ok() {
-            return Digest::parse(exit.stdout.trim()).map_or(Peek::Unknown, Peek::Is);
-        }
-        match said(&exit.stderr) {
-            _ if exit.timed_out => Peek::Silent,
-            Said::Absent => Peek::Absent,
-            Said::NotLoggedIn | Said::Denied | Said::Unsupported => Peek::Unknown,
-            Said::Transient | Said::Other => Peek::Silent,
-        }
-    }
-
-    /// What the configuration of an image says, asked once and not for long: `None` if that is not known.
-    pub fn peek_config(&self, reference: &str) -> Option<Peeked> {
-        let ask = |cmd: Cmd| -> Option<Value> {
-            let exit = self.runner.output(&cmd.timeout(PEEK)).ok().filter(|exit| exit.ok())?;
-            serde_json::from_str(&exit.stdout).ok()
-        };
-        let said = match self.has_crane {
-            false => ask(docker::imagetools_image(Effect::Probe, reference))?,
-            // crane takes linux/amd64; an index without it has other images.
-            true => ask(crane::config(Effect::Probe, reference)).or_else(|| {
-                let index = ask(crane::manifest(Effect::Probe, reference))?;
-                let first = children(&index, reference).into_iter().next()?;
-                ask(crane::config(Effect::Probe, &first))
-            })?,
-        };
-        // One configuration, or a table of them by platform.
-        let one = [&said];
-        let configs: Vec<&Value> = match said.get("rootfs") {
-            Some(_) => one.to_vec(),
-            None => said.as_object()?.values().collect(),
-        };
-        let steps = |config: &&Value| config["config"]["OnBuild"].as_array().is_some_and(|steps| !steps.is_empty());
-        let made_of = MadeOf::read(|label| configs.first()?["config"]["Labels"][label].as_str());
-        Some(Peeked { has_triggers: configs.iter().any(steps), made_of })
     }
 
     /// Bytes of what a reference holds, without what only describes it; `None`: there is no such reference.
