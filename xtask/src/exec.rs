@@ -1,10 +1,14 @@
 //! The only file that starts processes: dry-run, time limits, process groups, Ctrl-C.
 
+mod child;
+mod signals;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::io::Write as _;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -12,11 +16,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use camino::Utf8Path;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::cmd::{Cmd, Effect};
 use crate::error::Fault;
 use crate::report;
+use child::{Child, Lines};
+use signals::Signals;
 
 /// How long a child may take to end itself after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -51,12 +57,12 @@ impl Exit {
     }
 }
 
-/// Starts commands. Cheap to clone; clones share the Ctrl-C flag.
+/// Starts commands. Cheap to clone; clones share what was signalled.
 #[derive(Clone, Debug, Default)]
 pub struct Runner {
     dry_run: bool,
     verbose: bool,
-    interrupted: Arc<AtomicBool>,
+    signals: Signals,
     env: BTreeMap<String, String>,
 }
 
@@ -66,12 +72,10 @@ impl Runner {
         Runner { dry_run, verbose, ..Runner::default() }
     }
 
-    /// From now on SIGINT, SIGTERM and SIGHUP end the children first; the caller then gets [`Fault::interrupted`].
+    /// From now on SIGINT, SIGTERM and SIGHUP end the children first; the caller then gets [`Fault::interrupted`]. The
+    /// second one leaves them no time.
     pub fn catch_signals(&self) -> Result<()> {
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&self.interrupted)).context("cannot catch signals")?;
-        }
-        Ok(())
+        self.signals.catch()
     }
 
     /// Sets a variable for every command from now on (`DOCKER_HOST`, `PATH`).
@@ -89,7 +93,7 @@ impl Runner {
     }
 
     pub fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::SeqCst)
+        self.signals.count() > 0
     }
 
     /// The program's path, searched the way the child would be (our own `PATH` first).
@@ -116,6 +120,8 @@ impl Runner {
 
     /// Runs to the end and collects stdout and stderr; any exit code is fine.
     ///
+    /// The end is the command's own: what it left behind may hold its pipes, and is neither waited for nor ended.
+    ///
     /// # Errors
     /// The program cannot be started, or we were interrupted.
     pub fn output(&self, cmd: &Cmd) -> Result<Exit> {
@@ -125,19 +131,15 @@ impl Runner {
         if cmd.timeout.is_none() && cmd.stdin.is_none() && cmd.effect == Effect::Probe {
             return self.short(cmd);
         }
-        let handle = self.expression(cmd).stdout_capture().stderr_capture().start().with_context(|| cannot_start(cmd))?;
-        let (output, timed_out) =
-            self.supervised(cmd, handle.pids(), &|elapsed| over(cmd.timeout, elapsed), || handle.wait().cloned())?;
-        Ok(Exit {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            timed_out,
-            skipped: false,
-        })
+        let mut said = [Vec::new(), Vec::new()];
+        let (status, timed_out) =
+            self.supervised(cmd, false, &|| false, |output, bytes| said[output].extend_from_slice(bytes))?;
+        let [stdout, stderr] = said.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Exit { code: status.code(), stdout, stderr, timed_out, skipped: false })
     }
 
-    /// Runs to the end and hands over each line of stdout and stderr, merged, as it comes.
+    /// Runs to the end and hands over each line of stdout and stderr, merged, as it comes. The end is that of
+    /// [`Runner::output`].
     pub fn stream(&self, cmd: &Cmd, on_line: impl FnMut(&str)) -> Result<Exit> {
         self.stream_until(cmd, on_line, || false)
     }
@@ -148,17 +150,10 @@ impl Runner {
         if self.skips(cmd)? {
             return Ok(Exit { skipped: true, ..Exit::default() });
         }
-        let reader = self.expression(cmd).stderr_to_stdout().reader().with_context(|| cannot_start(cmd))?;
-        let (code, timed_out) = self.supervised(cmd, reader.pids(), &|elapsed| over(cmd.timeout, elapsed) || late(), || {
-            let mut lines = BufReader::new(&reader);
-            let mut line = Vec::new();
-            while lines.read_until(b'\n', &mut line)? > 0 {
-                on_line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
-                line.clear();
-            }
-            Ok(reader.try_wait()?.and_then(|output| output.status.code()))
-        })?;
-        Ok(Exit { code, timed_out, ..Exit::default() })
+        let mut lines = Lines::default();
+        let (status, timed_out) = self.supervised(cmd, true, &late, |_, bytes| lines.feed(bytes, &mut on_line))?;
+        lines.end(&mut on_line);
+        Ok(Exit { code: status.code(), timed_out, ..Exit::default() })
     }
 
     /// Starts a daemon in a session of its own, its output appended to `log`; it outlives us. Returns its process id.
@@ -236,50 +231,72 @@ impl Runner {
         if let Some(dir) = &cmd.dir {
             expression = expression.dir(dir);
         }
-        match &cmd.stdin {
-            Some(text) => expression.stdin_bytes(text.as_bytes()),
-            None => expression.stdin_null(),
-        }
+        // What is told to it comes through a pipe of our own.
+        if cmd.stdin.is_some() { expression } else { expression.stdin_null() }
     }
 
-    /// Waits with `wait` while a watcher ends the process group on Ctrl-C or when the time is up.
-    fn supervised<T>(
+    /// Runs a command while a watcher ends its process group on Ctrl-C or when the time is up.
+    ///
+    /// What has left the group lives on, and holds nobody up: see [`Child::wait`].
+    fn supervised(
         &self,
         cmd: &Cmd,
-        pids: Vec<u32>,
-        is_late: &(dyn Fn(Duration) -> bool + Sync),
-        wait: impl FnOnce() -> std::io::Result<T>,
-    ) -> Result<(T, bool)> {
-        let started = Instant::now();
+        merged: bool,
+        late: &(dyn Fn() -> bool + Sync),
+        on_output: impl FnMut(usize, &[u8]),
+    ) -> Result<(ExitStatus, bool)> {
+        let child = Child::start(&self.expression(cmd), cmd.stdin.as_deref(), merged).with_context(|| cannot_start(cmd))?;
+        let group = child.group();
         let (done, ended) = channel::<()>();
-        let (value, timed_out) = thread::scope(|scope| {
-            let watcher = scope.spawn(move || {
-                let (mut asked, mut interrupted): (Option<Instant>, Option<Instant>) = (None, None);
-                let mut timed_out = false;
-                while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
-                    let late = asked.is_none() && is_late(started.elapsed());
-                    if self.is_interrupted() && cmd.effect != Effect::Cleanup {
-                        interrupted.get_or_insert_with(Instant::now);
-                    }
-                    let stop = late || interrupted.is_some_and(|at| at.elapsed() >= cmd.patience);
-                    match asked {
-                        None if stop => {
-                            timed_out = late;
-                            asked = Some(Instant::now());
-                            end_group(&pids, Signal::TERM);
-                        }
-                        Some(at) if at.elapsed() > GRACE => end_group(&pids, Signal::KILL),
-                        _ => {}
-                    }
-                }
-                timed_out
+        let (asked, killed) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (status, timed_out) = thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let ended = ended;
+                self.watch(cmd, group, late, (&asked, &killed), || ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout))
             });
-            let value = wait();
+            // Those of a group that is being ended get the same time as the child.
+            let is_over = || !asked.load(Ordering::SeqCst) || killed.load(Ordering::SeqCst) || is_gone(group);
+            let status = child.wait(is_over, on_output);
             drop(done);
-            (value, watcher.join().unwrap_or(false))
+            (status, watcher.join().unwrap_or(false))
         });
         self.fail_if_interrupted(cmd)?;
-        Ok((value.with_context(|| format!("cannot {}: lost `{}`", cmd.why, cmd.program))?, timed_out))
+        Ok((status.with_context(|| format!("cannot {}: lost `{}`", cmd.why, cmd.program))?, timed_out))
+    }
+
+    /// Ends a group when it is due; true if its time was up. `(asked, killed)`: what was done to it.
+    fn watch(
+        &self,
+        cmd: &Cmd,
+        group: Option<Pid>,
+        late: &(dyn Fn() -> bool + Sync),
+        (asked, killed): (&AtomicBool, &AtomicBool),
+        runs: impl Fn() -> bool,
+    ) -> bool {
+        let (started, mut ending, mut interrupted) = (Instant::now(), None::<Instant>, None::<Instant>);
+        let mut timed_out = false;
+        while runs() {
+            let late = ending.is_none() && (cmd.timeout.is_some_and(|limit| started.elapsed() > limit) || late());
+            let signals = if cmd.effect == Effect::Cleanup { 0 } else { self.signals.count() };
+            if signals > 0 {
+                interrupted.get_or_insert_with(Instant::now);
+            }
+            let stop = late || interrupted.is_some_and(|at| at.elapsed() >= cmd.patience);
+            match ending {
+                None if stop => {
+                    timed_out = late;
+                    ending = Some(Instant::now());
+                    asked.store(true, Ordering::SeqCst);
+                    end_group(group, Signal::TERM);
+                }
+                Some(at) if at.elapsed() > GRACE || signals > 1 => {
+                    end_group(group, Signal::KILL);
+                    killed.store(true, Ordering::SeqCst);
+                }
+                _ => {}
+            }
+        }
+        timed_out
     }
 
     fn fail_if_interrupted(&self, cmd: &Cmd) -> Result<()> {
@@ -300,99 +317,15 @@ impl Runner {
     }
 }
 
-fn over(limit: Option<Duration>, elapsed: Duration) -> bool {
-    limit.is_some_and(|limit| elapsed > limit)
-}
-
 fn cannot_start(cmd: &Cmd) -> Fault {
     Fault::not_ready(format!("cannot {}: cannot start `{}`", cmd.why, cmd.program)).hint("run `cargo xtask doctor`")
 }
 
-fn end_group(pids: &[u32], signal: Signal) {
-    for pid in pids.iter().filter_map(|&pid| Pid::from_raw(pid.cast_signed())) {
-        // A group that is already gone is what we want.
-        let _gone = kill_process_group(pid, signal);
-    }
+fn end_group(group: Option<Pid>, signal: Signal) {
+    // A group that is already gone is what we want.
+    let _gone = group.map(|group| kill_process_group(group, signal));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sh(script: &str) -> Cmd {
-        Cmd::probe("sh", "test").args(["-c", script])
-    }
-
-    fn interrupted_soon() -> Runner {
-        let runner = Runner::default();
-        let flag = Arc::clone(&runner.interrupted);
-        thread::spawn(move || {
-            thread::sleep(Duration::from_millis(100));
-            flag.store(true, Ordering::SeqCst);
-        });
-        runner
-    }
-
-    #[test]
-    fn a_timeout_ends_the_whole_group() {
-        let started = Instant::now();
-        let exit = Runner::default().output(&sh("sleep 60 & sleep 60").timeout(Duration::from_millis(100))).unwrap();
-        assert!(exit.timed_out && !exit.ok());
-        assert!(started.elapsed() < Duration::from_secs(5), "the grandchild kept the pipe open");
-    }
-
-    #[test]
-    fn an_interrupt_ends_the_child_and_is_code_130() {
-        let runner = interrupted_soon();
-        let streamed = runner.stream(&sh("sleep 60"), |_| {}).unwrap_err();
-        let unlimited = interrupted_soon().output(&Cmd::change("sleep", "test").arg("60")).unwrap_err();
-        assert!([streamed, unlimited].iter().all(|error| crate::error::exit_code(error) == crate::error::Code::Interrupted));
-        let cleanup = Cmd::cleanup("true", "tidy");
-        assert!(runner.output(&cleanup).unwrap().ok(), "clean-up still runs");
-    }
-
-    #[test]
-    fn what_must_not_be_cut_off_ends_before_the_interrupt_does() {
-        let mut lines = Vec::new();
-        let write = Cmd { patience: Duration::from_secs(10), ..sh("sleep 0.3; echo done") };
-        assert!(interrupted_soon().stream(&write, |line| lines.push(line.to_owned())).is_err());
-        assert_eq!(lines, ["done"]);
-    }
-
-    #[test]
-    fn a_commands_own_variable_wins_over_the_runners() {
-        let mut runner = Runner::default();
-        runner.set_env("WHO", "runner");
-        for limit in [None, Some(Duration::from_secs(10))] {
-            let cmd = Cmd { timeout: limit, ..sh("echo $WHO").env("WHO", "command") };
-            assert_eq!(runner.read(&cmd).unwrap(), "command");
-        }
-    }
-
-    #[test]
-    fn dry_run_runs_probes_only() {
-        let runner = Runner::new(true, false);
-        assert_eq!(runner.read(&sh("echo hi")).unwrap(), "hi");
-        let exit = runner.output(&Cmd::change("false", "break")).unwrap();
-        assert!(exit.skipped && exit.ok());
-    }
-
-    #[test]
-    fn a_failure_says_what_why_and_the_last_words() {
-        let error = Runner::default().read(&sh("echo no >&2; exit 3")).unwrap_err();
-        assert_eq!(error.to_string(), "cannot test: `sh -c 'echo no >&2; exit 3'`: exit code 3: no");
-    }
-
-    #[test]
-    fn a_missing_program_is_not_ready() {
-        let error = Runner::default().read(&Cmd::probe("no-such-program", "look")).unwrap_err();
-        assert_eq!(crate::error::exit_code(&error), crate::error::Code::NotReady);
-    }
-
-    #[test]
-    fn lines_come_merged_and_in_order() {
-        let mut lines = Vec::new();
-        let exit = Runner::default().stream(&sh("echo a; echo b >&2; printf c"), |line| lines.push(line.to_owned())).unwrap();
-        assert_eq!((exit.code, lines), (Some(0), vec!["a".to_owned(), "b".into(), "c".into()]));
-    }
+fn is_gone(group: Option<Pid>) -> bool {
+    group.is_none_or(|group| test_kill_process_group(group).is_err())
 }

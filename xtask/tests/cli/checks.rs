@@ -72,6 +72,18 @@ fn one_that_works() {
 }
 
 #[test]
+fn a_check_leaves_a_daemon_behind() {
+    let lab = Lab::new();
+    let check = |run: &str| format!("schema = 1\n[image.web]\n[check.d]\ntimeout = '2s'\nrun = \"sh -c '{run}'\"\n");
+    let started = Instant::now();
+    lab.write("docker/images.toml", check("setsid sleep 60 & echo started"));
+    lab.run(&["static-checks"]).expect(0, &["started"]);
+    lab.write("docker/images.toml", check("setsid sleep 60 & wait"));
+    lab.run(&["static-checks"]).expect(1, &["checks failed: d"]);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+#[test]
 fn one_that_hangs_is_ended_and_taken_down() {
     let lab = lab(r#"  *" up "*) sleep 600 ;;
   *" ps "*) echo '{"Service": "web", "Name": "p", "State": "running", "Health": "starting"}' ;;
