@@ -1,33 +1,56 @@
 //! The smallest HTTP client that can tell whether a service answers: one GET, the status of the answer.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one try may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a service may go on with an answer whose status is known.
+const REST: Duration = Duration::from_millis(200);
 
 /// GETs a path of a service on this machine's loopback interface; its status code, or why there is none.
 pub fn get(port: u16, path: &str) -> Result<u16, String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let exchange = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let lines = ["User-Agent: slipway", "Accept: */*", "Connection: close", "", ""].join("\r\n");
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n{lines}").as_bytes())?;
         // "HTTP/1.1 200 OK" is all that is wanted …
-        let mut head = Vec::new();
-        std::io::Read::by_ref(&mut stream).take(16).read_to_end(&mut head)?;
+        let head = read(&mut stream, 16, PATIENCE)?;
         // … but a service that is cut off while it answers would log an error.
-        stream.set_read_timeout(Some(Duration::from_millis(200)))?;
-        let _rest = std::io::copy(&mut stream.take(1 << 20), &mut std::io::sink());
+        let _rest = read(&mut stream, 1 << 20, REST);
         Ok(String::from_utf8_lossy(&head).into_owned())
     };
     let head = exchange().map_err(|error| error.to_string())?;
     let status =
         head.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)).and_then(|code| code.get(..3)?.parse().ok());
     status.ok_or_else(|| if head.is_empty() { "the connection was closed".into() } else { "the answer is not HTTP".into() })
+}
+
+/// Reads to the end, or `size` bytes.
+///
+/// # Errors
+/// That took longer than `limit`, however much came.
+fn read(stream: &mut TcpStream, size: usize, limit: Duration) -> std::io::Result<Vec<u8>> {
+    let started = Instant::now();
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while all.len() < size {
+        let left = limit.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Err(std::io::Error::new(ErrorKind::TimedOut, "it takes too long"));
+        }
+        stream.set_read_timeout(Some(left))?;
+        let room = buffer.len().min(size - all.len());
+        match stream.read(&mut buffer[..room]) {
+            Ok(0) => break,
+            Ok(some) => all.extend_from_slice(&buffer[..some]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -57,6 +80,23 @@ mod tests {
         assert_eq!(served("HTTP/1.0 503 Busy\r\n\r\n"), Ok(503));
         assert_eq!(served("SSH-2.0-x\r\n"), Err("the answer is not HTTP".into()));
         assert_eq!(served(""), Err("the connection was closed".into()));
+    }
+
+    #[test]
+    fn an_answer_without_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = 0;
+            while lines < 100 && stream.write_all(b"HTTP/1.1 200 OK\r\n").is_ok() {
+                thread::sleep(Duration::from_millis(50));
+                lines += 1;
+            }
+            lines
+        });
+        assert_eq!(get(port, "/events"), Ok(200));
+        assert!(server.join().unwrap() < 50, "it is listened to for ever");
     }
 
     #[test]
