@@ -51,18 +51,21 @@ pub fn last(repository: &str) -> &str {
     repository.rsplit('/').next().unwrap_or(repository)
 }
 
-/// What is laid over the file: the images just built, never built or pulled again; every container labelled as ours.
+/// What is laid over the file: the images just built, never built or pulled again; what compose builds, built from the
+/// files that are here, whatever image has its name already; every container labelled as ours.
 ///
 /// JSON is YAML but for `!reset`, which takes a key away (<https://docs.docker.com/reference/compose-file/merge/>).
 pub fn overlay(services: &BTreeMap<String, bool>, images: &BTreeMap<String, String>, checkout: &Utf8Path) -> String {
     // What compose reads it also interpolates.
     let quote = |text: &str| Value::from(text.replace('$', "$$")).to_string();
     let mut text = String::from("# Generated for a check; laid over the file of the repository.\nservices:\n");
-    for service in services.keys() {
+    for (service, is_built) in services {
         let (name, label, checkout) = (Value::from(service.as_str()), quote(LABEL), quote(checkout.as_str()));
         let _infallible = writeln!(text, "  {name}:\n    labels: {{ {label}: {checkout} }}");
         if let Some(image) = images.get(service) {
             let _infallible = writeln!(text, "    image: {}\n    pull_policy: never\n    build: !reset null", quote(image));
+        } else if *is_built {
+            text.push_str("    pull_policy: build\n");
         }
     }
     text
@@ -195,13 +198,16 @@ mod tests {
 
     #[test]
     fn the_overlay() {
-        let services = BTreeMap::from([("db".to_owned(), false), ("web".to_owned(), true)]);
+        let services = BTreeMap::from([("db".to_owned(), false), ("helper".to_owned(), true), ("web".to_owned(), true)]);
         let images = BTreeMap::from([("web".to_owned(), "r/web@sha256:1".to_owned())]);
         let text = overlay(&services, &images, "/a $b".into());
         let golden = r#"# Generated for a check; laid over the file of the repository.
 services:
   "db":
     labels: { "dev.slipway.checkout": "/a $$b" }
+  "helper":
+    labels: { "dev.slipway.checkout": "/a $$b" }
+    pull_policy: build
   "web":
     labels: { "dev.slipway.checkout": "/a $$b" }
     image: "r/web@sha256:1"

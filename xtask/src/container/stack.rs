@@ -21,6 +21,8 @@ use crate::{build, docker, generated, report};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
+/// What cannot work has ended by then.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Last lines of a service that went wrong.
 const TAIL: usize = 20;
 
@@ -105,7 +107,7 @@ impl Stack<'_> {
         }
         let builds = self.services.iter().any(|(service, builds)| *builds && !ours.contains_key(service));
         // A run that was killed may have left the project.
-        runner.output(&self.project.down(false))?;
+        runner.output(&self.project.down(builds))?;
         let down = Down { runner, project: &self.project, images: builds };
         let outcomes = self.used(runner, log);
         let read = runner.stream(&self.project.logs(None, &[]), |line| log.line(line));
@@ -141,8 +143,25 @@ impl Stack<'_> {
             outcome.tail.extend(self.words(runner, &bad)?);
             Ok(Some(Err(format!("{reason}; {}", reasons(&bad)))))
         };
-        let outcomes = check::commands(self.check, started, one)?;
-        Ok(std::iter::once(up).chain(outcomes).collect())
+        let mut outcomes = vec![up];
+        outcomes.extend(check::commands(self.check, started, one)?);
+        if let Some(last) = outcomes.last_mut().filter(|last| last.passed == Some(true)) {
+            self.look_again(runner, last)?;
+        }
+        Ok(outcomes)
+    }
+
+    /// What passed while a service went wrong did not. Where nothing was run, what has no HEALTHCHECK is given a moment.
+    fn look_again(&self, runner: &Runner, last: &mut Outcome) -> Result<()> {
+        let is_unsure = |one: &State| one.state == "running" && one.health.is_empty();
+        if self.check.run.is_empty() && self.states(runner)?.iter().any(is_unsure) {
+            thread::sleep(SETTLED);
+        }
+        if let Look::Bad(bad) = compose::look(&self.states(runner)?) {
+            (last.passed, last.reason) = (Some(false), Some(reasons(&bad)));
+            last.tail.extend(self.words(runner, &bad)?);
+        }
+        Ok(())
     }
 
     /// Starts everything and waits until it is good, or known never to be: then with the containers to blame.

@@ -68,7 +68,38 @@ fn one_that_works() {
         .lines()
         .filter_map(|call| ["up", "ps", "logs", "down"].into_iter().find(|verb| call.contains(&format!(" {verb}"))))
         .collect();
-    assert_eq!(verbs, ["down", "up", "ps", "ps", "logs", "down"], "{calls}");
+    assert_eq!(verbs, ["down", "up", "ps", "ps", "ps", "logs", "down"], "{calls}");
+}
+
+#[test]
+fn what_compose_builds_itself_is_built_anew_and_taken_away_before_and_after() {
+    let lab =
+        lab(r#"  *config*) echo '{"services": {"web": {}, "helper": {"image": "helper:dev", "build": {"context": "."}}}}' ;;"#);
+    run(&lab, "stack").expect(0, &[]);
+    let overlay = std::fs::read_to_string(lab.repo().join("target/slipway/compose-stack.yml")).unwrap();
+    let (helper, web) = overlay.split_once("  \"web\":").unwrap();
+    assert!(helper.contains("pull_policy: build") && web.contains("pull_policy: never"), "{overlay}");
+    let calls = calls(&lab);
+    let downs: Vec<&str> = calls.lines().filter(|call| call.contains(" down ")).collect();
+    assert!(downs.len() == 2 && downs.iter().all(|down| down.ends_with(" --rmi local")), "{calls}");
+}
+
+#[test]
+fn a_service_that_ends_meanwhile_fails_it() {
+    let exited = r#"echo '{"Service": "web", "Name": "p", "State": "exited", "Health": "", "ExitCode": 3}'"#;
+    let running = r#"echo '{"Service": "web", "Name": "p", "State": "running", "Health": "", "ExitCode": 0}'"#;
+    let said = ["web ended with exit code 3", "web: boom", "checks failed: stack"];
+    let used = lab(&format!("  *\" ps \"*) if [ -e ../used ]; then {exited}; else {running}; fi ;;\n  *--tail*) echo boom ;;"));
+    used.write("docker/images.toml", IMAGES.replace("'git --version'", "'git init --quiet ../used'"));
+    let ran = run(&used, "stack").expect(1, &said);
+    assert!(ran.stdout.lines().any(|line| line.contains("git init") && line.contains("FAILED")), "{}", ran.stdout);
+    // Up, its ports, and once more before the moment that it is given.
+    let looks = "echo >> ../looks; n=0; while read -r _; do n=$((n + 1)); done < ../looks";
+    let idle =
+        lab(&format!("  *\" ps \"*) {looks}; if [ $n -gt 3 ]; then {exited}; else {running}; fi ;;\n  *--tail*) echo boom ;;"));
+    idle.write("docker/images.toml", IMAGES.replace("run = 'git --version'\n", ""));
+    let ran = run(&idle, "stack").expect(1, &said);
+    assert!(ran.stdout.lines().any(|line| line.contains("c.yml is up") && line.contains("FAILED")), "{}", ran.stdout);
 }
 
 #[test]
