@@ -42,6 +42,8 @@ pub struct Context {
     checked: OnceCell<()>,
     /// Commit → its work tree, where a run builds another source than that of the checkout.
     source: OnceCell<(String, WorkTree)>,
+    /// The registry of [`Context::rehearse_into`].
+    rehearsal: Option<String>,
 }
 
 impl Context {
@@ -76,6 +78,7 @@ impl Context {
             resolved: OnceCell::new(),
             checked: OnceCell::new(),
             source: OnceCell::new(),
+            rehearsal: None,
         })
     }
 
@@ -175,9 +178,9 @@ impl Context {
         self.global.registry.as_deref().or(sandbox)
     }
 
-    /// From now on everything goes to this registry on loopback: a rehearsal.
-    pub fn use_registry(&mut self, registry: &str) {
-        self.global.registry = Some(registry.to_owned());
+    /// From now on everything that is written goes to this registry on loopback; what was published is where it was.
+    pub fn rehearse_into(&mut self, registry: &str) {
+        self.rehearsal = Some(registry.to_owned());
         (self.config, self.plan, self.resolved) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
     }
 
@@ -244,6 +247,7 @@ impl Context {
         if let Some(registry) = self.registry() {
             redirect(&mut config, registry);
         }
+        config.rehearsal.clone_from(&self.rehearsal);
         Ok(config)
     }
 

@@ -95,7 +95,7 @@ impl Place<'_> {
 
     /// Those that images are pushed to and pulled from.
     fn registries(&self) -> Vec<String> {
-        let own = [Some(self.config.registry.as_str()), self.registry].into_iter().flatten();
+        let own = [Some(self.config.registry.as_str()), self.config.rehearsal.as_deref(), self.registry].into_iter().flatten();
         own.map(|registry| registry.split('/').next().unwrap_or(registry).to_owned()).collect()
     }
 

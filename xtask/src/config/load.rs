@@ -99,6 +99,7 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
         file: path.to_owned(),
         registry: hosts.registry.clone(),
         written_registry: hosts.registry,
+        rehearsal: None,
         registry_unset: hosts.unset,
         namespace: hosts.namespace,
         version_file,

@@ -57,6 +57,8 @@ pub struct Config {
     pub registry: String,
     /// The same as the file has it, also where another one takes its place: what FROM lines are written with.
     pub written_registry: String,
+    /// Where a rehearsal writes to; what was published before is read from `registry` then too.
+    pub rehearsal: Option<String>,
     /// The variable that `registry` names, when it is not set: publishing then needs it.
     pub registry_unset: Option<String>,
     pub namespace: String,
@@ -86,14 +88,24 @@ impl Config {
         child.parents.iter().filter_map(move |parent| Some((parent, build(parent)?)))
     }
 
-    /// The full name of a repository or cache reference: the registry is put in front, where there is one.
+    /// The full name of a published repository: the registry is put in front, where there is one.
     pub fn with_registry(&self, name: &str) -> String {
-        if self.registry.is_empty() { name.to_owned() } else { format!("{}/{name}", self.registry) }
+        in_registry(&self.registry, name)
+    }
+
+    /// The full name of a repository or cache reference that this run writes.
+    pub fn with_target(&self, name: &str) -> String {
+        in_registry(self.target(), name)
     }
 
     /// The published image that a parent stands for where it is not built.
     pub fn reference(&self, parent: &Parent, build: &Build) -> String {
         format!("{}:{}", self.with_registry(&build.repository), parent.tag)
+    }
+
+    /// The registry that is written to, "" where there is none.
+    pub fn target(&self) -> &str {
+        self.rehearsal.as_deref().unwrap_or(&self.registry)
     }
 
     /// Parses a condition of the command line (`--only`) against what this file holds.
@@ -113,6 +125,10 @@ impl Config {
         axes.insert("id".into(), names(|build| &build.id));
         Condition::parse(text, &axes)
     }
+}
+
+fn in_registry(registry: &str, name: &str) -> String {
+    if registry.is_empty() { name.to_owned() } else { format!("{registry}/{name}") }
 }
 
 /// `version-file`: its path and its checked text.

@@ -178,7 +178,8 @@ impl Context {
     pub fn refuse_foreign_writes<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Result<()> {
         let Some(registry) = self.engine.as_ref().and_then(|engine| engine.registry.as_deref()) else { return Ok(()) };
         let is_here = |registry: &&str| ["localhost:", "127.0.0.1:", "[::1]:"].iter().any(|host| registry.starts_with(host));
-        let registry = self.global.registry.as_deref().filter(is_here).unwrap_or(registry);
+        let asked = self.rehearsal.as_deref().or(self.global.registry.as_deref());
+        let registry = asked.filter(is_here).unwrap_or(registry);
         let Some(name) = names.find(|name| !name.starts_with(&format!("{registry}/"))) else { return Ok(()) };
         let message = format!("the run writes to {name}, and the sandbox may only write to {registry}");
         Err(Fault::refused(message).hint(format!("use `--registry {registry}`, or `--engine host`")).into())

@@ -30,7 +30,7 @@ pub fn entries(input: &Input<'_>, build: &Build, policy: &Policy, stage: &Stage<
     // Without [cache] there are the images themselves.
     let cache = input.config.cache.as_ref();
     let gha = cache.is_some_and(|cache| cache.gha);
-    let reference = build.cache_ref.as_ref().map(|name| input.config.with_registry(name));
+    let reference = build.cache_ref.as_ref().map(|name| input.config.with_target(name));
     let mut read: Vec<String> = reference.iter().map(|reference| format!("type=registry,ref={reference}")).collect();
     read.extend(policy.cache_from_tags.iter().map(|tag| from_tag(input, build, tag)));
     if gha {
@@ -65,7 +65,7 @@ pub fn entries(input: &Input<'_>, build: &Build, policy: &Policy, stage: &Stage<
 }
 
 fn from_tag(input: &Input<'_>, build: &Build, tag: &str) -> String {
-    format!("type=registry,ref={}:{tag}", input.config.with_registry(&build.repository))
+    format!("type=registry,ref={}:{tag}", input.config.with_target(&build.repository))
 }
 
 /// An image that some event reads as cache carries inline cache whenever it gets one of those tags.

@@ -135,7 +135,7 @@ fn build(
 ) -> Result<Build> {
     let select::Taken { build, policy, is_lent, .. } = taken;
     let mut reasons = taken.reasons.clone();
-    let repository = input.config.with_registry(&build.repository);
+    let repository = input.config.with_target(&build.repository);
     let platforms = run.get(build.id.as_str()).cloned().unwrap_or_default();
     let parents = parents::resolve(input, build, run)?;
     let bases = parents::bases(input, build, &parents);
@@ -154,7 +154,7 @@ fn build(
     reasons.extend(tags.held_back.iter().cloned());
     let may_publish = publishing_event(input) && build.publish && !is_lent;
     let publishes = may_publish && input.facts.dirty.is_none() && !tags.is_empty();
-    if publishes && input.config.registry.is_empty() {
+    if publishes && input.config.target().is_empty() {
         return Err(no_registry(input.config, &build.id));
     }
     let stage = cache::Stage { publishes, fresh: fresh.is_fresh, dependencies_changed: &fresh.dependencies_changed };
@@ -173,7 +173,7 @@ fn build(
     keys.insert(build.id.clone(), key.clone());
     let is_made_of = published::made_of(input, build, &platforms, &bases, made_of);
     made_of.insert(build.id.clone(), is_made_of.clone());
-    let candidates = input.config.with_registry(&build.candidates);
+    let candidates = input.config.with_target(&build.candidates);
     let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
     let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build)[..12]));
     if tags.is_empty() && may_publish {
@@ -220,4 +220,26 @@ fn no_registry(config: &Config, id: &str) -> anyhow::Error {
         }
     };
     fault.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{facts, load};
+    use super::*;
+
+    #[test]
+    fn a_rehearsal_reads_what_is_published_and_writes_elsewhere() {
+        let (root, mut config) = load("examples/hierarchy");
+        config.rehearsal = Some("localhost:9".into());
+        let event = crate::event::parse::event("branch:main").unwrap();
+        let plan = plan(&config, &event, &facts(&root, &config, Some(&["README.md"])), &[]).unwrap();
+        let [prod] = plan.builds.as_slice() else { panic!("{:?}", plan.ids()) };
+        assert_eq!(prod.parents.iter().map(|(_, is)| is.as_str()).collect::<Vec<_>>(), ["ghcr.io/slipway/bot-base:latest"]);
+        let checked = plan.checks.iter().filter_map(|check| check.r#in.as_deref());
+        assert!(checked.clone().count() > 0 && checked.clone().all(|image| image == "ghcr.io/slipway/bot-ci:latest"));
+        let written = prod.push.tags.iter().chain(&prod.push.moving).chain(&prod.test.candidate).chain(&prod.test.mark);
+        assert!(written.clone().count() > 2, "{written:?}");
+        assert!(written.clone().all(|name| name.starts_with("localhost:9/slipway/bot:")));
+        assert!(prod.test.cache_to.iter().all(|cache| !cache.contains("ghcr.io")), "{:?}", prod.test.cache_to);
+    }
 }

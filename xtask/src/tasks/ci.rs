@@ -10,6 +10,8 @@ use super::{ci_build, docker_test, gen_dockerfiles, release, retention, scan, st
 use crate::context::Context;
 use crate::error::Fault;
 use crate::event::Event;
+use crate::generated::Mode;
+use crate::plan::Plan;
 use crate::publish::stage::is_due;
 use crate::registry::crane;
 use crate::report;
@@ -25,7 +27,7 @@ pub struct Args {
 }
 
 pub fn run(context: &mut Context, args: &Args) -> Result<()> {
-    if args.rehearse { rehearse(context) } else { pipeline(context) }
+    if args.rehearse && !only_says(context) { rehearse(context) } else { pipeline(context) }
 }
 
 /// Every step in order; the first that fails is the last.
@@ -42,6 +44,9 @@ fn pipeline(context: &Context) -> Result<()> {
     step("static-checks", || static_checks::run(context, &static_checks::Args {}))?;
     step("gen-dockerfiles --check", || gen_dockerfiles::apply(context, context.root(&plan)?, true))?;
     step("ci-build --mode test", || ci_build::run(context, &ci_build::Args::test()))?;
+    if only_says(context) {
+        return foretell(&plan);
+    }
     if plan.scan.is_some() {
         step("scan", || scan::step(context))?;
     }
@@ -56,6 +61,28 @@ fn pipeline(context: &Context) -> Result<()> {
     if context.config()?.retention.is_some() {
         step("retention --apply", || retention::run(context, &retention::Args { apply: true }))?;
     }
+    Ok(())
+}
+
+/// Whether changes are printed, not made.
+fn only_says(context: &Context) -> bool {
+    Mode::of(false, &context.runner) == Mode::DryRun
+}
+
+/// What comes after builds that were only printed: it would find nothing to work with.
+///
+/// # Errors
+/// Refused: the run itself would be.
+fn foretell(plan: &Plan) -> Result<()> {
+    let mut would: Vec<String> = plan.scan.iter().map(|_| "scan what was built".to_owned()).collect();
+    let tested = plan.builds.iter().filter(|build| !build.tests.is_empty());
+    would.extend(tested.map(|build| format!("test {}", build.id)));
+    would.extend(plan.checks.iter().filter(|check| !check.is_static()).map(|check| format!("run check {}", check.name)));
+    if is_due(plan)? {
+        would.extend(plan.builds.iter().flat_map(|build| &build.push.tags).map(|tag| format!("publish {tag}")));
+        would.extend(plan.builds.iter().flat_map(|build| &build.push.moving).map(|tag| format!("move {tag}")));
+    }
+    would.iter().for_each(|would| report::result(&format!("would {would}")));
     Ok(())
 }
 
@@ -92,7 +119,7 @@ fn rehearse(context: &mut Context) -> Result<()> {
         }
         let registry = format!("localhost:{}", port.load(Ordering::SeqCst));
         report::note(&format!("rehearsing against {registry}, which is empty and ends with this run"));
-        context.use_registry(&registry);
+        context.rehearse_into(&registry);
         pipeline(context)?;
         let plan = context.plan()?;
         let tags = plan.builds.iter().flat_map(|build| build.push.tags.iter().chain(&build.push.moving));

@@ -188,6 +188,33 @@ fn who_only_looks_is_logged_in_as_well() {
 }
 
 #[test]
+fn a_dry_run_of_the_whole_pipeline_goes_to_its_end() {
+    let absent = "case \"$*\" in *imagetools*) echo 'ERROR: not found' >&2; exit 1 ;; esac\n";
+    let lab = Lab::with_docker(&format!("{absent}{GOOD}"));
+    let check = "[check.own]\nin = \"web\"\nrun = \"true\"\n";
+    lab.write(
+        "docker/images.toml",
+        format!("{HEAD}[image.web]\ntest.run = \"true\"\n{check}[on.branch.main]\ntags = [\"{{sha7}}\", \"latest\"]\n"),
+    );
+    lab.write(".gitignore", "/target\n");
+    lab.git(&["init", "--quiet", "--initial-branch=main"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    for event in ["branch:main", "local"] {
+        for rehearse in [&[][..], &["--rehearse"]] {
+            lab.program("crane", "echo 'Error: MANIFEST_UNKNOWN: no' >&2; exit 1");
+            if rehearse.is_empty() {
+                std::fs::remove_file(lab.repo().join("../bin/crane")).unwrap();
+            }
+            let ran = lab.run(&[&["ci", "--dry-run", "--engine", "host", "--event", event], rehearse].concat());
+            let ran = ran.expect(0, &["$ ", " buildx bake "]);
+            assert!(ran.stdout.contains("would test web\nwould run check own\n"), "{}", ran.stdout);
+            assert_eq!(ran.stdout.contains("/web:latest"), event == "branch:main", "{}", ran.stdout);
+        }
+    }
+}
+
+#[test]
 fn logout_leaves_nothing_of_a_login_that_was_killed() {
     // Killed as soon as docker has the password; `$PPID` is the program that called it.
     let lab = Lab::with_docker(&format!("case \"$1\" in login) kill -9 $PPID ;; esac\n{GOOD}"));
