@@ -1,6 +1,7 @@
 //! The private Docker configuration that `login` makes and `logout` removes: the user's own is never written.
 
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,7 +10,6 @@ use serde_json::{Map, Value};
 use crate::config::{Config, Env};
 use crate::error::Fault;
 use crate::facts::digest;
-use crate::generated;
 
 /// What of the user's own configuration must go on working: plugins, contexts, builders.
 const SHARED: [&str; 3] = ["cli-plugins", "contexts", "buildx"];
@@ -72,7 +72,7 @@ pub fn read(config: &Config, env: &Env) -> Result<Credentials> {
     Err(fault.hint("export what is missing; in GitHub Actions hand it to the step with `env:`").into())
 }
 
-/// Makes the folder from the user's own configuration, without what that has of credentials.
+/// Makes the folder from the user's own configuration, without what that has for `registry`.
 pub fn create(folder: &Utf8Path, own: Option<&Utf8Path>, registry: &str) -> Result<()> {
     remove(folder)?;
     let parent = folder.parent().unwrap_or(folder);
@@ -87,16 +87,37 @@ pub fn create(folder: &Utf8Path, own: Option<&Utf8Path>, registry: &str) -> Resu
             symlink(target, folder.join(name)).with_context(|| format!("cannot create {folder}/{name}"))?;
         }
     }
-    // With a helper or a store the password would end up in the user's key ring.
-    config.shift_remove("auths");
-    config.shift_remove("credsStore");
-    if let Some(Value::Object(helpers)) = config.get_mut("credHelpers") {
-        helpers.shift_remove(registry);
-        if registry == "docker.io" {
-            helpers.shift_remove(HUB);
+    leave_to_file(&mut config, registry);
+    let (path, text) = (folder.join("config.json"), format!("{:#}\n", Value::Object(config)));
+    let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {path}"))
+}
+
+/// Takes a registry's credentials out of a configuration, and has its new ones written into that file: with a helper or
+/// a store the password would end up in the user's key ring. Those of other registries stay as they are.
+///
+/// The helper "" is the file itself, also where docker would look for a store of its own
+/// (<https://github.com/docker/cli/blob/master/cli/config/configfile/file.go>).
+fn leave_to_file(config: &mut Map<String, Value>, registry: &str) {
+    for holder in ["auths", "credHelpers"] {
+        if let Some(Value::Object(held)) = config.get_mut(holder) {
+            held.retain(|name, _| host(name) != host(registry));
         }
     }
-    generated::write(&folder.join("config.json"), &format!("{:#}\n", Value::Object(config)))
+    let name = if host(registry) == host(HUB) { HUB } else { registry };
+    let helpers = config.entry("credHelpers").or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(helpers) = helpers {
+        helpers.insert(name.to_owned(), "".into());
+    }
+}
+
+/// The host in a name of a registry, as old and new configurations have it; Docker Hub's has several.
+fn host(name: &str) -> &str {
+    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+    match name.split('/').next().unwrap_or(name) {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    }
 }
 
 /// Removes the folder; the links in it are not followed. True if there was one.
@@ -126,25 +147,38 @@ mod tests {
     }
 
     #[test]
-    fn only_plugins_and_settings_are_taken_over() {
+    fn everything_but_the_credentials_of_the_registry_is_taken_over() {
         let temp = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(temp.path()).unwrap();
         let (own, folder) = (root.join("own"), root.join("secrets/docker"));
         std::fs::create_dir_all(own.join("cli-plugins")).unwrap();
         std::fs::write(own.join("cli-plugins/docker-buildx"), "x").unwrap();
-        let text = r#"{"auths":{"r":{"auth":"c2VjcmV0"}},"credsStore":"desktop","credHelpers":{"r":"x","s":"y"},"currentContext":"farm"}"#;
+        let text = r#"{"auths":{"r":{"auth":"b2xk"},"s":{"auth":"a2VlcA=="},"https://index.docker.io/v1/":{}},
+            "credsStore":"desktop","credHelpers":{"https://r/v2/":"x","t":"y"},"currentContext":"farm"}"#;
         std::fs::write(own.join("config.json"), text).unwrap();
-        create(&folder, Some(&own), "r").unwrap();
-        let config: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("config.json")).unwrap()).unwrap();
-        assert_eq!(config, serde_json::json!({ "credHelpers": { "s": "y" }, "currentContext": "farm" }));
-        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        let created = |registry: &str| -> Value {
+            create(&folder, Some(&own), registry).unwrap();
+            serde_json::from_str(&std::fs::read_to_string(folder.join("config.json")).unwrap()).unwrap()
+        };
+        let expected = serde_json::json!({
+            "auths": { "s": { "auth": "a2VlcA==" }, HUB: {} },
+            "credsStore": "desktop",
+            "credHelpers": { "t": "y", "r": "" },
+            "currentContext": "farm",
+        });
+        assert_eq!(created("r"), expected);
+        let mode = |path: &Utf8Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join("config.json"))), (0o700, 0o600));
         assert!(folder.join("cli-plugins/docker-buildx").exists());
-        let text = r#"{"credHelpers":{"https://index.docker.io/v1/":"x","s":"y"}}"#;
-        std::fs::write(own.join("config.json"), text).unwrap();
-        create(&folder, Some(&own), "docker.io").unwrap();
-        let config: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("config.json")).unwrap()).unwrap();
-        assert_eq!(config, serde_json::json!({ "credHelpers": { "s": "y" } }), "Docker Hub's helper goes by another name");
+        let hub = created("docker.io");
+        assert_eq!(hub["auths"], serde_json::json!({ "r": { "auth": "b2xk" }, "s": { "auth": "a2VlcA==" } }));
+        assert_eq!(hub["credHelpers"], serde_json::json!({ "https://r/v2/": "x", "t": "y", HUB: "" }));
         assert!(remove(&folder).unwrap() && !remove(&folder).unwrap());
         assert!(own.join("cli-plugins/docker-buildx").exists(), "the user's own is still there");
+        create(&folder, None, "r").unwrap();
+        assert_eq!(
+            std::fs::read_to_string(folder.join("config.json")).unwrap(),
+            "{\n  \"credHelpers\": {\n    \"r\": \"\"\n  }\n}\n"
+        );
     }
 }
