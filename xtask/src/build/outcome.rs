@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::caches::Caches;
+use crate::registry::said::is_refused;
 use crate::report;
 
 /// The results of one run; written to target/slipway/builds.json and printed by `--json`.
@@ -156,7 +157,10 @@ impl Outcome {
         let step = failure.step.as_ref().map(|step| format!("\n  {step}")).unwrap_or_default();
         let log: String = failure.log.iter().map(|line| format!("\n  | {line}")).collect();
         let again = format!("cargo xtask ci-build --mode test --only id={} --event {event}", self.id);
-        format!("{}: {}{step}{log}\n  alone: {again}", self.id, failure.error)
+        // The command of a step that failed is quoted, and may say anything.
+        let refused = is_refused(&failure.error) && !failure.error.contains("did not complete successfully");
+        let login = if refused { "\n  not logged in, or not as one who may: run `cargo xtask login`" } else { "" };
+        format!("{}: {}{step}{log}{login}\n  alone: {again}", self.id, failure.error)
     }
 }
 
@@ -224,5 +228,17 @@ b: exit code: 1
   alone: cargo xtask ci-build --mode test --only id=b --event pr:3";
         assert_eq!(results().builds[1].explain("pr:3"), golden);
         assert_eq!(results().failed().len(), 1);
+    }
+
+    #[test]
+    fn a_base_that_may_not_be_read_says_how_to_log_in() {
+        let said = |error: &str| {
+            let failure = Failure { error: error.into(), ..Failure::default() };
+            Outcome { id: "b".into(), result: Ending::Failed, failure: Some(failure), ..Outcome::default() }.explain("pr:3")
+        };
+        let base = "r/a:latest: failed to resolve source metadata for r/a:latest: unexpected status from HEAD request to https://r/v2/a/manifests/latest: 401 Unauthorized";
+        assert!(said(base).contains("run `cargo xtask login`"), "{}", said(base));
+        let step = r#"process "/bin/sh -c fetch || echo 401 Unauthorized" did not complete successfully: exit code: 1"#;
+        assert!(!said(step).contains("login"), "{}", said(step));
     }
 }

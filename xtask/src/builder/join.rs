@@ -79,6 +79,7 @@ fn merged(build: &Build, parts: &[Outcome]) -> Outcome {
         retried: parts.iter().find_map(|part| part.retried.clone()),
         caches: Caches {
             absent: parts.iter().flat_map(|part| part.caches.absent.clone()).collect(),
+            refused: parts.iter().flat_map(|part| part.caches.refused.clone()).collect(),
             unwritten: parts.iter().find_map(|part| part.caches.unwritten.clone()),
         },
         failure,

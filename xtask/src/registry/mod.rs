@@ -6,7 +6,7 @@ mod live;
 #[cfg(test)]
 pub mod memory;
 mod packages;
-mod said;
+pub mod said;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -82,6 +82,11 @@ pub fn said(stderr: &str) -> Said {
     found.map_or(Said::Other, |(said, _)| *said)
 }
 
+/// Whether a registry did not do it for who we are, or for nobody.
+pub fn is_refused(stderr: &str) -> bool {
+    matches!(said(stderr), Said::NotLoggedIn | Said::Denied)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
