@@ -25,6 +25,9 @@ pub struct Content {
     /// Why the hashes do not say what the build takes: it may be another image each time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub always: Option<String>,
+    /// What it takes that no two runs or clones find the same, as a sentence each: in no hash, and in `always`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volatile: Vec<String>,
     /// Sources that are not in the context; a build would fail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
@@ -130,11 +133,15 @@ fn content<'a>(asked: &Asked<'a>, tree: &Tree, known: &mut BTreeMap<(&'a str, bo
     let missing: Vec<String> = patterns.iter().filter(|pattern| tree.lacks(pattern)).map(|&pattern| pattern.to_owned()).collect();
     // What is made between plan and build is not known here.
     let made_later = missing.first().map(|pattern| format!("{pattern} is not in the context {}", asked.context));
+    let volatile: BTreeSet<String> = patterns.iter().flat_map(|pattern| tree.volatile(pattern)).collect();
+    let volatile = Vec::from_iter(volatile);
+    let differs = (!volatile.is_empty()).then(|| volatile.join("; "));
     let fault = patterns.iter().find_map(|pattern| tree.fault(pattern));
     Content {
         sources: patterns.iter().map(&mut hash).collect(),
         whole: asked.whole.clone().or(link),
-        always: asked.always.map(str::to_owned).or(fault).or(made_later),
+        always: asked.always.map(str::to_owned).or(differs).or(fault).or(made_later),
+        volatile,
         missing,
         ignore: tree.ignore.clone(),
     }

@@ -12,6 +12,7 @@ pub mod mounted;
 mod source;
 mod sources;
 mod tree;
+mod volatile;
 mod words;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ignore::Ignore;
 use super::sources;
+use super::volatile::Volatile;
 use crate::parallel;
 
 type Digest = [u8; 32];
@@ -29,8 +30,7 @@ type Same = (u64, u64, u64, [(i64, i64); 2]);
 pub struct Tree {
     root: PathBuf,
     pub ignore: Ignore,
-    /// `target`, from the root of the context, where this program keeps its state: no two runs find the same in it.
-    state: Option<String>,
+    volatile: Volatile,
     /// Sorted by path, part by part: a folder stands before what is in it.
     entries: Vec<Entry>,
     /// Pattern → the paths it names, or the link it goes through.
@@ -86,9 +86,9 @@ impl Kind {
 impl Tree {
     pub fn new(repo: &Utf8Path, context: &Utf8Path, ignore: Ignore) -> Tree {
         let root = repo.join(context);
-        let state = repo.join("target").strip_prefix(&root).ok().map(Utf8Path::to_string).filter(|target| !target.is_empty());
+        let volatile = Volatile::new(repo, context, &ignore);
         let (entries, named, faults) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Tree { root: root.into(), ignore, state, entries, named, faults }
+        Tree { root: root.into(), ignore, volatile, entries, named, faults }
     }
 
     /// Finds, walks and hashes what the patterns take (`.` is everything), together with what was read before.
@@ -211,14 +211,14 @@ impl Tree {
         faults: &mut Vec<(String, String)>,
         stop: &dyn Fn() -> bool,
     ) {
+        if self.volatile.has(&entry.path) {
+            return;
+        }
         if entry.kind != Kind::Folder {
             entries.extend(Some(entry).filter(|_| !ignored));
             return;
         }
         if ignored && !self.ignore.may_return(&entry.path) {
-            return;
-        }
-        if !ignored && Some(&entry.path) == self.state.as_ref() {
             return;
         }
         let (at, path) = (entries.len(), entry.path.clone());
@@ -238,26 +238,30 @@ impl Tree {
 
     /// Whether a pattern without wildcards names nothing.
     pub fn lacks(&self, pattern: &str) -> bool {
-        pattern != "." && !pattern.contains(['*', '?', '[', '\\']) && self.ranges(pattern).all(<[Entry]>::is_empty)
+        let wild = pattern == "." || pattern.contains(['*', '?', '[', '\\']);
+        !wild && self.ranges(pattern).all(<[Entry]>::is_empty) && !self.tops(pattern).iter().any(|top| self.volatile.has(top))
+    }
+
+    /// What a pattern takes that no two runs or clones find the same, as a sentence each.
+    pub fn volatile(&self, pattern: &str) -> Vec<String> {
+        self.volatile.taken(pattern, self.tops(pattern))
     }
 
     /// Why the hash of a pattern does not say what is taken.
     pub fn fault(&self, pattern: &str) -> Option<String> {
-        let tops = self.named.get(pattern)?.as_ref().ok()?;
-        let taken = |path: &&String| pattern == "." || sources::take(&[pattern.to_owned()], path);
-        // Whether there is one by now or not: else a first run would differ from a second.
-        if let Some(state) = self.state.as_ref().filter(|state| !self.ignore.ignores(state)).filter(taken) {
-            return Some(format!("{state} is taken, which each run changes (add it to .dockerignore)"));
-        }
-        let folder = self.faults.iter().find(|(path, _)| tops.iter().any(|top| is_in(path, top)));
+        let folder = self.faults.iter().find(|(path, _)| self.tops(pattern).iter().any(|top| is_in(path, top)));
         let file = || self.ranges(pattern).flatten().find_map(|entry| entry.digest.as_ref().err());
         folder.map(|(_, why)| why).or_else(file).cloned()
     }
 
+    /// The paths that a pattern names; none where it goes through a link.
+    fn tops(&self, pattern: &str) -> &[String] {
+        self.named.get(pattern).and_then(|tops| tops.as_ref().ok()).map_or(&[], Vec::as_slice)
+    }
+
     /// The entries of each path that a pattern names.
     fn ranges(&self, pattern: &str) -> impl Iterator<Item = &[Entry]> {
-        let tops = self.named.get(pattern).and_then(|tops| tops.as_ref().ok());
-        tops.into_iter().flatten().map(|top| {
+        self.tops(pattern).iter().map(|top| {
             let from = self.entries.partition_point(|entry| by_part(&entry.path, top) == Ordering::Less);
             let len = self.entries[from..].partition_point(|entry| is_in(&entry.path, top));
             &self.entries[from..from + len]
@@ -268,7 +272,7 @@ impl Tree {
     pub fn hash(&self, pattern: &str, parents: bool) -> String {
         let mut hash = Sha256::new();
         if parents {
-            let tops = self.named.get(pattern).and_then(|tops| tops.as_ref().ok()).into_iter().flatten();
+            let tops = self.tops(pattern).iter();
             let folders = tops.flat_map(|top| top.match_indices('/').map(|(at, _)| &top[..at])).collect::<BTreeSet<_>>();
             for folder in folders {
                 let mode = self.root.join(folder).symlink_metadata().map(|metadata| metadata.mode()).unwrap_or_default();
@@ -389,6 +393,6 @@ fn by_part(a: &str, b: &str) -> Ordering {
 }
 
 /// Whether a path is another one, or in it; everything is in "".
-fn is_in(path: &str, top: &str) -> bool {
+pub fn is_in(path: &str, top: &str) -> bool {
     top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -148,6 +148,8 @@ fn build(
     if let Some(content) = input.facts.content(build) {
         reasons.extend(content.whole.iter().map(|why| format!("the whole context counts: {why}")));
         reasons.extend(content.always.iter().map(|why| format!("nothing built before is sure to be the same: {why}")));
+        // Of a context and not of a build: said once of all that take it.
+        warnings.extend(content.volatile.iter().map(|what| format!("never reused: {what}")));
     }
 
     let tags = tags::tags(input, build, policy, &repository)?;

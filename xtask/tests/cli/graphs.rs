@@ -330,6 +330,29 @@ esac
 }
 
 #[test]
+fn a_plan_of_images_that_hold_dot_git_is_taken_in_another_clone_and_nothing_of_it_is_reused() {
+    let lab = Lab::with_docker(&format!("case \"$*\" in *imagetools*) echo 'ERROR: not found' >&2; exit 1 ;; esac\n{GOOD}"));
+    lab.write("docker/images.toml", format!("{HEAD}[image.web]\n[image.other]\n[on.branch.main]\ntags = [\"latest\"]\n"));
+    lab.write("Dockerfile", "FROM scratch\nCOPY . /\n");
+    lab.write(".dockerignore", "target\n");
+    lab.write(".git/info/exclude", "target\n");
+    lab.git(&["init", "--quiet", "--initial-branch=main"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    let plan = lab.run(&["plan", "--json", "--event", "branch:main"]);
+    let plan = plan.expect(0, &["warning: never reused: .git is taken, which is another one in each clone"]).stdout;
+    let of: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(of["warnings"].to_string().matches(".git is taken").count(), 1, "once: {}", of["warnings"]);
+    assert!(of["builds"][0]["reasons"].to_string().contains("nothing built before is sure to be the same: .git is taken"));
+    assert!(of["builds"][0]["inputs"].to_string().contains("always"), "{of:#}");
+    lab.write("target/plan.json", &plan);
+    lab.write(".git/FETCH_HEAD", "what another clone has\n");
+    let ran = lab.run(&["ci-build", "--mode", "test", "--plan", "target/plan.json", "--dry-run", "--engine", "host"]);
+    ran.expect(0, &["buildx bake"]);
+    assert_eq!(plan, lab.run(&["plan", "--json", "--event", "branch:main"]).expect(0, &[]).stdout);
+}
+
+#[test]
 fn a_version_is_not_begun_that_could_not_be_released() {
     let lab = Lab::with_docker(&format!("case \"$*\" in *imagetools*) echo 'ERROR: not found' >&2; exit 1 ;; esac\n{GOOD}"));
     lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
