@@ -281,14 +281,15 @@ pub fn add_since(runner: &Runner, repo: &Utf8Path, facts: &mut Facts, tags: &std
     }
 }
 
-/// Names a run outside of Actions; letters and digits only, because it becomes part of a tag.
+/// Names a run outside of Actions; letters, digits and `_` only, because it becomes the last part of a tag.
 ///
-/// The same commit is the same run, so that a second attempt goes on where the first ended; scheduled and manual
-/// runs rebuild on purpose and are told apart by the time.
+/// The same event of the same commit is the same run, so that a second attempt goes on where the first ended. What was
+/// built for another event is not its own: it may be fresh where that was not. Scheduled and manual runs rebuild on
+/// purpose and are told apart by the time.
 fn local_run(event: &Event, commit: Option<&str>, now: &str) -> String {
     match (event, commit) {
         (Event::Schedule { .. } | Event::Manual { .. }, _) | (_, None) => now.chars().filter(char::is_ascii_digit).collect(),
-        (_, Some(commit)) => commit.chars().take(12).collect(),
+        (_, Some(commit)) => format!("{}_{}", short(commit, 12), short(&digest(&[&event.flag()]), 6)),
     }
 }
 

@@ -80,7 +80,13 @@ fn builds_that_take_the_same_share_it() {
 fn the_run() {
     let lab = lab();
     let run = |flag, env: &Env| gather_in(&lab, Some(flag), env).unwrap().1.run;
-    assert_eq!(run("branch:main", &Env::new()), lab.head("work")[..12], "a second attempt is the same run");
+    let main = run("branch:main", &Env::new());
+    assert_eq!(run("branch:main", &Env::new()), main, "a second attempt is the same run");
+    assert_eq!(main.split_once('_').unwrap().0, &lab.head("work")[..12]);
+    assert!(main.len() == 19 && !main.contains('-'), "the last part of a tag: {main}");
+    let others = ["branch:dev", "tag:v1.0.0", "tag:v1.0.1", "pr:1", "local"].map(|event| run(event, &Env::new()));
+    let all: std::collections::BTreeSet<&String> = others.iter().chain([&main]).collect();
+    assert_eq!(all.len(), 6, "what another event built may not be fresh: {all:?}");
     assert_eq!(run("branch:main", &Env::from([("GITHUB_RUN_ID".into(), "77".into())])), "77");
     assert!(run("manual", &Env::new()).bytes().all(|b| b.is_ascii_digit()));
 }
