@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::faults::Faults;
 use super::names;
@@ -52,6 +52,12 @@ pub fn resolve(
         axes.insert(name.clone(), values);
     }
     axes
+}
+
+/// The files that values of axes stand in, by axis.
+pub fn files(written: &BTreeMap<String, Axis>, root: &Root) -> BTreeMap<String, Utf8PathBuf> {
+    let file = |axis: &Axis| if let Axis::File(source) = axis { root.inside(&source.file).ok() } else { None };
+    written.iter().filter_map(|(name, axis)| Some((name.clone(), file(axis)?))).collect()
 }
 
 fn how_to_add(axis: &Axis) -> String {

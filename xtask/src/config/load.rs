@@ -104,6 +104,7 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
         namespace: hosts.namespace,
         version_file,
         login: hosts::login(&file.login),
+        axis_files: axes::files(&file.axes, root),
         axes,
         builds,
         checks: file.check.clone(),

@@ -67,6 +67,8 @@ pub struct Config {
     pub login: (String, String),
     /// Axis name → values in their order.
     pub axes: BTreeMap<String, Vec<String>>,
+    /// Axis → the file that its values stand in, where they do.
+    pub axis_files: BTreeMap<String, Utf8PathBuf>,
     pub builds: Vec<Build>,
     pub checks: BTreeMap<String, Check>,
     pub scan: Option<Scan>,

@@ -167,6 +167,9 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
     if let Some(file) = files.iter().find(|file| selects_all(input.config, file)) {
         return Ok(format!("{file} changed, which selects every build"));
     }
+    if let Some((file, axis)) = files.iter().find_map(|file| Some((file, axis_in(input.config, build, file)?))) {
+        return Ok(format!("{file} changed, which has the values of {axis}"));
+    }
     let matches: Box<dyn Fn(&Utf8Path) -> bool> = match (&policy.paths, &policy.paths_ignore) {
         (None, None) => Box::new(|file| made_of(input, build, file) || mounted(build, file)),
         (paths, ignore) => Box::new(move |file| {
@@ -186,6 +189,12 @@ fn changed(input: &Input<'_>, build: &Build, policy: &Policy) -> Result<String, 
 /// Whether a change of the file selects every build.
 pub fn selects_all(config: &Config, file: &Utf8Path) -> bool {
     glob::matches_any(&EVERYTHING, file.as_str()) || file == config.file
+}
+
+/// The axis of a build whose values stand in a file: a new one makes builds that no other file tells of.
+pub fn axis_in<'a>(config: &'a Config, build: &Build, file: &Utf8Path) -> Option<&'a str> {
+    let of_build = |axis: &String| build.axes.iter().any(|(own, _)| own == axis);
+    config.axis_files.iter().find(|(axis, path)| *path == file && of_build(axis)).map(|(axis, _)| axis.as_str())
 }
 
 /// Whether a test of the build mounts a file.
@@ -291,6 +300,27 @@ mod tests {
     use crate::facts::Facts;
     use crate::plan::plan;
     use crate::plan::testing::config;
+
+    #[test]
+    fn a_value_that_the_file_of_an_axis_got_selects_whoever_has_the_axis() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = camino::Utf8Path::from_path(folder.path()).unwrap();
+        std::fs::write(root.join("PYTHONS"), "3.11\n3.12\n").unwrap();
+        let text = "schema = 1\nnamespace = 'acme'\n[axes]\npython = { file = './PYTHONS' }\nos = ['a']\n\
+            [image.py]\nvariant = 'py{python}'\n[image.part]\nvariant = '{python}'\non.pull-request.paths = ['src/**']\n\
+            [image.os]\nvariant = '{os}'\n[image.tool]\n";
+        let config = crate::config::load_text(root, "f".into(), text, &crate::config::Env::new()).unwrap();
+        let nothing = crate::facts::Dockerfile { sources: Some(Vec::new()), ..crate::facts::Dockerfile::default() };
+        let facts = Facts {
+            changed: crate::facts::Changed::Files(vec!["PYTHONS".into()]),
+            dockerfiles: [("Dockerfile".into(), nothing)].into(),
+            ..Facts::default()
+        };
+        let plan = plan(&config, &parse::event("pr:1").unwrap(), &facts, &[]).unwrap();
+        let taken: Vec<&str> = plan.builds.iter().map(|build| build.id.as_str()).collect();
+        assert_eq!(taken, ["part-3.11", "part-3.12", "py-py3.11", "py-py3.12"]);
+        assert_eq!(plan.builds[0].reasons[0], "PYTHONS changed, which has the values of python");
+    }
 
     #[test]
     fn only_leaves_out_children_too() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 
 use super::planner::Input;
-use super::select::{made_of, mounted, selects_all};
+use super::select::{axis_in, made_of, mounted, selects_all};
 use crate::config::{Build, Config};
 use crate::event::Event;
 use crate::facts::Facts;
@@ -15,6 +15,8 @@ use crate::facts::Facts;
 pub enum Touch {
     /// The file selects every build; what makes the same image again is reused.
     All,
+    /// The file selects every build of that axis, likewise.
+    Axis(String),
     /// Its image is another one.
     Image,
     /// The image stays, its tests run again.
@@ -32,6 +34,9 @@ pub fn touched(config: &Config, facts: &Facts, file: &Utf8Path) -> BTreeMap<Stri
         if selects_all(config, file) {
             found.insert(build.id.clone(), Touch::All);
         }
+        if let Some(axis) = axis_in(config, build, file) {
+            found.insert(build.id.clone(), Touch::Axis(axis.to_owned()));
+        }
         if mounted(build, file) {
             found.insert(build.id.clone(), Touch::Test);
         }
@@ -42,7 +47,7 @@ pub fn touched(config: &Config, facts: &Facts, file: &Utf8Path) -> BTreeMap<Stri
     // Each round goes one generation further.
     loop {
         let is_new = |found: &BTreeMap<String, Touch>, build: &Build| {
-            matches!(found.get(&build.id), None | Some(Touch::All | Touch::Test))
+            matches!(found.get(&build.id), None | Some(Touch::All | Touch::Axis(_) | Touch::Test))
         };
         let changed = |parent: &&Build| matches!(found.get(&parent.id), Some(Touch::Image | Touch::Parent(_)));
         let child =
@@ -76,6 +81,14 @@ mod tests {
         for file in ["Cargo.toml", "xtask/src/main.rs", ".github/workflows/images.yml", "docker/images.toml"] {
             assert_eq!(reached(file), "base: All, ci: All, devcontainer: All, prod: All", "{file}");
         }
+    }
+
+    #[test]
+    fn the_file_of_an_axis_selects_the_builds_of_that_axis() {
+        let (root, config) = load(".");
+        let touched = touched(&config, &facts(&root, &config, None), Utf8Path::new("PYTHON_VERSIONS"));
+        let axis = Touch::Axis("python".into());
+        assert!(touched.len() == 14 && touched.values().all(|touch| *touch == axis), "{touched:?}");
     }
 
     #[test]

@@ -177,6 +177,9 @@ fn what_if(context: &Context, args: &Args, file: &Utf8PathBuf) -> Result<()> {
     touched.retain(|id, _| wanted(id));
     let word = |touch: &Touch| match touch {
         Touch::All => "selected, as every build is; built again if that makes another image".into(),
+        Touch::Axis(axis) => {
+            format!("selected, as every build of the axis {axis} is; built again if that makes another image")
+        }
         Touch::Image => "built and tested again".to_owned(),
         Touch::Test => "tested again, not built".into(),
         Touch::Parent(parent) => format!("built and tested again, because {parent} is"),
