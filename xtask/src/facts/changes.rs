@@ -21,19 +21,22 @@ static FAILED: Mutex<BTreeMap<Utf8PathBuf, String>> = Mutex::new(BTreeMap::new()
 type Paths = BTreeSet<Utf8PathBuf>;
 
 impl Git<'_> {
-    /// Files that changed in this event.
-    pub fn changed(&self, recorded: &Recorded, default_branch: &str) -> Changed {
-        let files = match (&recorded.compare, &recorded.event) {
+    /// Files that changed in this event, and the commit that it is compared with.
+    pub fn changed(&self, recorded: &Recorded, default_branch: &str) -> (Changed, Option<String>) {
+        let before = match (&recorded.compare, &recorded.event) {
             (Compare::Unknown(why), _) => Err(why.clone()),
             (Compare::Target { base, head }, Event::PullRequest { base: branch, .. }) => {
                 let branch = branch.as_deref().unwrap_or(default_branch);
-                self.since_target(base.as_deref(), head.as_deref(), branch)
+                self.target(base.as_deref(), head.as_deref(), branch)
             }
-            (Compare::Before(Some(before)), _) => self.since_push(before),
-            (Compare::Before(None), Event::Branch { name }) => self.since_tracking(name),
+            (Compare::Before(Some(before)), _) => self.before_push(before),
+            (Compare::Before(None), Event::Branch { name }) => self.tracked(name),
             (_, event) => Err(takes_everything(event).into()),
         };
-        known(files)
+        match before {
+            Ok(before) => (known(self.differs(&before)), Some(before)),
+            Err(why) => (Changed::Unknown(why), None),
+        }
     }
 
     /// Files that changed since what `dependencies-changed` compares with: a pull request and a branch, what they
@@ -42,7 +45,7 @@ impl Git<'_> {
     pub fn since_release(&self, event: &Event, changed: &Changed, version: Option<&Version>, default_branch: &str) -> Changed {
         known(match event {
             Event::PullRequest { .. } | Event::Branch { .. } => return changed.clone(),
-            Event::Local => self.since_branch(default_branch, false),
+            Event::Local => self.left(default_branch, false).and_then(|commit| self.differs(&commit)),
             Event::Tag { name } => self.since_version(Version::parse(name).ok().as_ref(), None),
             Event::Schedule { .. } | Event::Manual { .. } => self.since_version(None, version),
         })
@@ -58,8 +61,8 @@ impl Git<'_> {
         known(whole.and_then(|()| if self.has(commit) { self.differs(commit) } else { Err(missing()) }))
     }
 
-    /// A pull request: what merging it changes.
-    fn since_target(&self, base: Option<&str>, head: Option<&str>, branch: &str) -> Result<Paths, String> {
+    /// A pull request: what it is merged into.
+    fn target(&self, base: Option<&str>, head: Option<&str>, branch: &str) -> Result<String, String> {
         // GitHub checks out the merge of the pull request: its first parent is the exact tip of the target.
         let merged_into = || {
             let parents = self.line("read the parents", &["rev-list", "--parents", "-n", "1", "HEAD", "--"])?;
@@ -67,20 +70,21 @@ impl Git<'_> {
             (parents.len() == 3 && head == parents.get(2).map(String::as_str)).then(|| parents[1].clone())
         };
         if let Some(first) = merged_into().filter(|first| self.has(first)) {
-            return self.differs(&first);
+            return Ok(first);
         }
         self.deepen(&[&format!("+refs/heads/{branch}:refs/remotes/origin/{branch}")])?;
         match (merged_into(), base) {
-            (Some(first), _) => self.differs(&first),
-            (None, Some(base)) => self.differs(&self.merge_base(sha(base)?)?),
-            (None, None) => self.since_branch(branch, true),
+            (Some(first), _) => Ok(first),
+            (None, Some(base)) => self.merge_base(sha(base)?),
+            (None, None) => self.left(branch, true),
         }
     }
 
-    fn since_branch(&self, branch: &str, is_required: bool) -> Result<Paths, String> {
+    /// Where HEAD left a branch.
+    fn left(&self, branch: &str, is_required: bool) -> Result<String, String> {
         let names = [format!("refs/remotes/origin/{branch}"), format!("refs/heads/{branch}")];
         match names.iter().find(|name| self.has(name)) {
-            Some(name) => self.differs(&self.merge_base(name)?),
+            Some(name) => self.merge_base(name),
             None if is_required => {
                 Err(format!("there is no branch {branch} here to compare with (run `git fetch origin {branch}`)"))
             }
@@ -88,25 +92,25 @@ impl Git<'_> {
         }
     }
 
-    fn since_push(&self, before: &str) -> Result<Paths, String> {
+    fn before_push(&self, before: &str) -> Result<String, String> {
         let before = sha(before)?;
         if self.merge_base(before).is_err() {
             self.deepen(&["HEAD"])?;
         }
         match self.merge_base(before) {
-            Ok(base) if base == before => self.differs(before),
+            Ok(base) if base == before => Ok(base),
             _ => Err(format!("the commit before the push, {}, is not part of the branch", short(before, 7))),
         }
     }
 
     /// `--event branch:NAME`: as if HEAD were pushed now.
-    fn since_tracking(&self, name: &str) -> Result<Paths, String> {
+    fn tracked(&self, name: &str) -> Result<String, String> {
         let tracking = format!("refs/remotes/origin/{name}");
         let (before, head) = (self.revision(&tracking), self.revision("HEAD"));
         match before {
             None => Err(format!("origin has no branch {name} that this clone knows")),
             before if before == head => Err(format!("origin/{name} is this commit already, and what it was before is not known")),
-            Some(_) => self.differs(&self.merge_base(&tracking)?),
+            Some(_) => self.merge_base(&tracking),
         }
     }
 

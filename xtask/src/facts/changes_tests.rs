@@ -15,7 +15,7 @@ fn push(branch: &str, before: Option<&str>) -> Recorded {
 }
 
 fn changed(lab: &Lab, folder: &str, recorded: &Recorded) -> Changed {
-    lab.ask(folder, |git| git.changed(recorded, "main"))
+    lab.ask(folder, |git| git.changed(recorded, "main").0)
 }
 
 fn files(names: &[&str]) -> Changed {
@@ -105,6 +105,9 @@ fn pushes() {
     let last = lab.commit("work", "b.txt", "1");
     assert_eq!(changed(&lab, "work", &push("main", Some(&before))), files(&["a.txt", "b.txt"]), "all commits of the push");
     assert_eq!(changed(&lab, "work", &push("main", None)), files(&["a.txt", "b.txt"]), "against origin/main");
+    for compared in [Some(before.as_str()), None] {
+        assert_eq!(lab.ask("work", |git| git.changed(&push("main", compared), "main").1), Some(before.clone()));
+    }
     assert_eq!(reason(changed(&lab, "work", &push("dev", None))), "origin has no branch dev that this clone knows");
     lab.git("work", "push --quiet origin main");
     assert_eq!(

@@ -56,6 +56,9 @@ pub struct Facts {
     pub host_platform: String,
     /// Files that changed in this event, from the merge base.
     pub changed: Changed,
+    /// The commit that those are compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// Files that changed since what `dependencies-changed` compares with; of manual and scheduled runs where nothing is
     /// published.
     pub since_release: Changed,
@@ -208,6 +211,7 @@ pub fn gather(
         commit_time: past.commit_time,
         default_branch: past.default_branch,
         changed: past.changed,
+        before: past.before,
         since_release: past.since_release,
         source: facts.source.or(source),
         dirty,
@@ -235,10 +239,10 @@ fn past(git: &Git<'_>, config: &Config, recorded: &Recorded) -> Facts {
         }
     };
     let default_branch = named.or_else(|| git.default_branch()).unwrap_or_else(|| MAIN.into());
-    let changed = git.changed(recorded, &default_branch);
+    let (changed, before) = git.changed(recorded, &default_branch);
     let version = config.version_file.as_ref().map(|file| &file.version);
     let since_release = git.since_release(&recorded.event, &changed, version, &default_branch);
-    Facts { commit: Some(commit), commit_time: Some(time), default_branch, changed, since_release, ..Facts::default() }
+    Facts { commit: Some(commit), commit_time: Some(time), default_branch, changed, before, since_release, ..Facts::default() }
 }
 
 /// The branch that is checked out, and the default branch; `None` where git does not know.

@@ -29,7 +29,7 @@ pub fn looks(config: &Config, event: &Event, facts: &Facts, skipped: bool) -> BT
     tags.extend(commits(config, event, facts));
     if skipped {
         tags.extend(each(config, event, facts, |input, build, policy| {
-            let Some(tag) = moving(input, build, policy) else { return Vec::new() };
+            let Some(tag) = earlier(input, build, policy) else { return Vec::new() };
             config.parents(build).map(|(parent, of)| input.config.reference(parent, of)).chain([tag]).collect()
         }));
     }
@@ -68,11 +68,16 @@ pub fn tag(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> 
     tags.moving.pop().or_else(|| tags.once.into_iter().next())
 }
 
-/// The moving tag that a push may have left behind; `None` where the files of a push alone decide.
-fn moving(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
+/// The tag that says what the pushes before this one published: the one that moves, else, where all are written once,
+/// that of the commit before this push. `None` where the files of a push alone decide.
+fn earlier(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
     let is_asked = matches!(input.event, Event::Branch { .. }) && input.facts.dirty.is_none();
     let by_files = policy.paths.is_none() && policy.paths_ignore.is_none();
-    if is_asked && by_files { published(input, build, policy)?.moving.pop() } else { None }
+    if !is_asked || !by_files {
+        return None;
+    }
+    let repository = input.config.with_registry(&build.repository);
+    published(input, build, policy)?.moving.pop().or_else(|| tags::of_commit_before(input, build, policy, &repository))
 }
 
 fn published(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<tags::Tags> {
@@ -86,7 +91,7 @@ fn published(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<tags::
 /// Why a build has to be made up for, if it has: nothing is published, or of other files, or on another parent than the
 /// one that is published. What is not known is no reason.
 pub fn behind(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> {
-    let tag = moving(input, build, policy)?;
+    let tag = earlier(input, build, policy)?;
     if input.facts.bases.get(&tag)?.is_none() {
         return Some(format!("{tag} was never published"));
     }
@@ -189,6 +194,46 @@ mod tests {
         assert_eq!(taken(&facts), ["base", "ci", "prod"], "children follow");
         facts.bases.insert(tags[0].into(), None);
         assert_eq!(taken(&facts), ["base", "ci", "prod"]);
+    }
+
+    #[test]
+    fn a_failed_push_whose_tags_are_all_written_once_is_made_up_for() {
+        let (root, mut config) = load("examples/hierarchy");
+        config.builds.retain(|build| build.id == "base");
+        config.checks.clear();
+        let event = parse::event("branch:main").unwrap();
+        let facts = |changed: &[&str]| {
+            let mut facts = facts(&root, &config, Some(changed));
+            facts.contents.insert("base".into(), Content::default());
+            facts.before = Some("fedcba9876543210".into());
+            facts
+        };
+        let with = |tags: &[&str]| {
+            let mut config = config.clone();
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            config.builds[0].on.iter_mut().for_each(|policy| policy.tags.clone_from(&tags));
+            config
+        };
+        let looked = |tags: &[&str]| looks(&with(tags), &event, &facts(&["README.md"]), true).into_iter().collect::<Vec<_>>();
+        const BEFORE: &str = "ghcr.io/slipway/bot-base:main-fedcba9";
+        assert_eq!(looked(&["main-{sha7}"]), [BEFORE]);
+        assert_eq!(looked(&["{timestamp}", "{date}-{sha}", "{branch}-{sha7}"]), [BEFORE]);
+        assert_eq!(looked(&["main-{sha7}", "dev"]), ["ghcr.io/slipway/bot-base:dev"], "it tells more");
+        assert_eq!(looked(&["{timestamp}-{sha7}"]), [""; 0], "what that run called it is not known");
+
+        let config = with(&["main-{sha7}"]);
+        let reasons = |facts: &Facts| {
+            let plan = plan(&config, &event, facts, &[]).unwrap();
+            plan.builds.first().map(|build| (build.reasons[0].clone(), published(build)))
+        };
+        let mut docs = facts(&["README.md"]);
+        assert_eq!(reasons(&docs), None, "nothing is known of the registry");
+        docs.bases.insert(BEFORE.into(), None);
+        let (why, of_these) = reasons(&docs).unwrap();
+        assert_eq!(why, format!("{BEFORE} was never published"));
+        docs.bases.insert(BEFORE.into(), Some(format!("sha256:{}", "0".repeat(64))));
+        docs.made_of.insert(BEFORE.into(), of_these);
+        assert_eq!(reasons(&docs), None, "the push before published it");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::planner::Input;
 use crate::config::{Build, Policy, placeholder};
 use crate::error::Fault;
 use crate::event::Event;
+use crate::facts::Facts;
 
 /// A tag whose text has one of these is written once.
 const ONCE: [&str; 5] = ["{version}", "{semver}", "{sha}", "{sha7}", "{timestamp}"];
@@ -85,6 +86,18 @@ pub fn tags(input: &Input<'_>, build: &Build, policy: &Policy, repository: &str)
     dedup(&mut tags.moving);
     tags.moving.retain(|reference| !tags.once.contains(reference));
     Ok(tags)
+}
+
+/// The first tag of the event that is made of the commit, as it is for the commit before this push. Not one of the time,
+/// which that run had another of.
+pub fn of_commit_before(input: &Input<'_>, build: &Build, policy: &Policy, repository: &str) -> Option<String> {
+    let before = input.facts.before.as_deref()?;
+    let has = |template: &String, names: [&str; 2]| names.iter().any(|name| template.contains(name));
+    let mut templates = policy.tags.iter().filter(|template| has(template, ["{sha}", "{sha7}"]));
+    let template = templates.find(|template| !has(template, ["{timestamp}", "{date}"]))?;
+    let facts = Facts { commit: Some(before.to_owned()), ..Facts::default() };
+    let input = Input { facts: &facts, ..*input };
+    Some(format!("{repository}:{}", fill(&input, build, template).ok()?))
 }
 
 /// Fills the event's placeholders in every value.
@@ -166,7 +179,6 @@ fn dedup(references: &mut Vec<String>) {
 mod tests {
     use super::*;
     use crate::event::parse;
-    use crate::facts::Facts;
     use crate::plan::testing::config;
 
     #[test]
