@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::builder::{self, Builder, Place};
 use crate::cli::{CONFIG, Global};
 use crate::config::condition::{Condition, Subject, selects};
+use crate::config::paths::relative;
 use crate::config::{self, Config, Env};
 use crate::engine::{self, Choice, Engine};
 use crate::error::Fault;
@@ -299,6 +300,17 @@ impl Context {
             return Err(Fault::usage("--only selects nothing").hint(format!("there are {}", plan::shorten(&ids))).into());
         }
         Ok(only)
+    }
+
+    /// A file that somebody named, relative to the repository: as it is here, else as it is there. One that is nowhere
+    /// is meant to be here, or there where `--repo` says which. `None`: it is outside.
+    pub fn in_repo(&self, file: &Utf8Path) -> Option<Utf8PathBuf> {
+        let here = here().ok().and_then(|here| relative(&self.repo, &here.join(file)));
+        let there = relative(&self.repo, &self.repo.join(file));
+        let (first, second) = if self.global.repo.is_some() { (&there, &here) } else { (&here, &there) };
+        let exists = |path: &&Utf8PathBuf| self.repo.join(path).symlink_metadata().is_ok();
+        let found = here.iter().chain(&there).find(exists);
+        found.or(first.as_ref()).or(second.as_ref()).cloned()
     }
 
     /// The event, from flags, a recorded file or the environment.

@@ -101,9 +101,45 @@ pub fn normal(path: &Utf8Path) -> Option<Utf8PathBuf> {
     Some(if clean.as_str().is_empty() { ".".into() } else { clean })
 }
 
+/// An absolute path, relative to the repository, which is one without links; `None`: it is outside.
+pub fn relative(repo: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
+    let below = |path: &Utf8Path| {
+        let clean = Utf8Path::new("/").join(normal(path.strip_prefix("/").ok()?)?);
+        clean.strip_prefix(repo).map(|inside| if inside == "" { ".".into() } else { inside.to_owned() }).ok()
+    };
+    // The way to the repository may lead through links; those in it are files of their own.
+    let real = || Some(path.parent()?.canonicalize_utf8().ok()?.join(path.file_name()?));
+    below(path).or_else(|| below(&real()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_of_this_machine_is_one_of_the_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap().canonicalize_utf8().unwrap();
+        let repo = root.join("repo");
+        std::fs::create_dir_all(repo.join("docs")).unwrap();
+        std::os::unix::fs::symlink("repo", root.join("link")).unwrap();
+        std::os::unix::fs::symlink("docs", repo.join("text")).unwrap();
+        for (path, expected) in [
+            ("repo/a", Some("a")),
+            ("repo/docs/../a", Some("a")),
+            ("repo", Some(".")),
+            ("repo/text/a", Some("text/a")),
+            ("repo/text", Some("text")),
+            ("link/a", Some("a")),
+            ("link/text", Some("text")),
+            ("link/none/a", None),
+            ("repository/a", None),
+            ("repo/../a", None),
+            ("../../../../../../../..", None),
+        ] {
+            assert_eq!(relative(&repo, &root.join(path)).as_deref(), expected.map(Utf8Path::new), "{path}");
+        }
+    }
 
     #[test]
     fn paths_are_cleaned_and_stay_inside() {

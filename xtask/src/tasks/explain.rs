@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::config::condition::{Subject, selects};
-use crate::config::paths::normal;
 use crate::config::suggest;
 use crate::context::Context;
 use crate::error::Fault;
@@ -162,7 +161,7 @@ fn what_if(context: &Context, args: &Args, file: &Utf8PathBuf) -> Result<()> {
     let (config, only) = (context.config()?, context.only()?);
     let outside =
         || Fault::usage(format!("cannot explain {file}: it is outside the repository")).hint("write a path relative to it");
-    let file = &normal(file).ok_or_else(outside)?;
+    let file = &context.in_repo(file).ok_or_else(outside)?;
     let facts = context.facts(&context.recorded()?)?;
     let mut touched = plan::touched(config, &facts, file);
     let wanted = |id: &String| {

@@ -73,25 +73,6 @@ fn a_source_that_is_not_there_is_said_before_the_build() {
 }
 
 #[test]
-fn what_a_file_is_for_is_told_however_it_is_written() {
-    let lab = Lab::new();
-    lab.write("Dockerfile", "FROM scratch\nCOPY src /\n");
-    lab.write("src/x", "x");
-    for (file, expected) in [
-        ("./Dockerfile", "web  built and tested again"),
-        ("docker/../src/x", "web  built and tested again"),
-        ("docker/images.toml", "web  selected, as every build is; built again if that makes another image"),
-        ("./README.md", "README.md: no image takes it, no test mounts it"),
-    ] {
-        let ran = lab.run(&["explain", "--if", file]).expect(0, &[]);
-        assert_eq!(ran.stdout.trim_end(), expected, "{file}");
-    }
-    for file in ["../x", "/x"] {
-        lab.run(&["explain", "--if", file]).expect(2, &["outside the repository", "hint: write a path relative to it"]);
-    }
-}
-
-#[test]
 fn links_in_circles_and_sockets_in_the_context_end_no_plan() {
     let lab = Lab::new();
     lab.write("Dockerfile", "FROM scratch\nCOPY . /\n");

@@ -5,6 +5,7 @@ mod builder;
 mod cache;
 mod checks;
 mod engine;
+mod explain;
 mod graphs;
 mod kubernetes;
 mod lab;
