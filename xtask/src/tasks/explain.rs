@@ -5,13 +5,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::config::condition::{Subject, selects};
-use crate::config::suggest;
+use crate::config::condition::{Condition, Subject, selects};
+use crate::config::{Config, suggest};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::exec::Runner;
 use crate::forward::{Order, Ours, look, order};
-use crate::plan::{self, BY_NAME, Build, Plan, Touch};
+use crate::plan::{self, BY_NAME, Build, Plan, Skipped, Touch};
 use crate::receipt::{self, Receipt};
 use crate::registry::{Live, Registry as _, each};
 use crate::version::Version;
@@ -59,41 +59,50 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
 }
 
 fn builds(context: &Context, args: &Args) -> Result<()> {
-    let plan = context.plan()?;
+    let (plan, config, only) = (context.plan()?, context.config()?, context.only()?);
     let wanted: Vec<&Build> = plan.builds.iter().filter(|build| is_wanted(args, &build.id, &build.image)).collect();
-    if wanted.is_empty() {
-        let skipped = plan.skipped.iter().find(|skipped| args.what.as_ref().is_none_or(|what| *what == skipped.id));
-        let Some(skipped) = skipped else { return Err(nothing(args, plan.builds.iter().map(|build| build.id.as_str()))) };
-        if context.json {
-            // A list as of those that are in; what is left out moves no tag.
-            let left_out = json!({ "id": skipped.id, "skipped": skipped.reasons });
-            return report::data(&[left_out]);
-        }
-        report::result(&format!("{}: left out by {}: {}", skipped.id, plan.event.flag(), skipped.reasons.join("; ")));
-        return Ok(());
+    let left_out = plan.skipped.iter().filter(|skipped| is_asked(args, &only, config, &skipped.id));
+    let left_out: Vec<&Skipped> = left_out.collect();
+    if wanted.is_empty() && left_out.is_empty() {
+        return Err(nothing(args, plan.builds.iter().map(|build| build.id.as_str())));
     }
-    let receipts = receipt::latest(&context.repo, &plan)?;
+    let told = told(context, &plan, &wanted)?;
+    if context.json {
+        // What is left out moves no tag.
+        let left_out = left_out.iter().map(|skipped| json!({ "id": skipped.id, "skipped": skipped.reasons }));
+        return report::data(&told.iter().map(|told| json!(told)).chain(left_out).collect::<Vec<_>>());
+    }
+    told.iter().for_each(|told| report::result(&text(told)));
+    for skipped in left_out {
+        report::result(&format!("{}: left out by {}: {}", skipped.id, plan.event.flag(), skipped.reasons.join("; ")));
+    }
+    Ok(())
+}
+
+fn told(context: &Context, plan: &Plan, wanted: &[&Build]) -> Result<Vec<Told>> {
+    let receipts = receipt::latest(&context.repo, plan)?;
     let (runner, repo, registry) = (&context.runner, context.repo.as_path(), Live::new(&context.runner));
-    let told = each(&wanted, |build| {
+    each(wanted, |build| {
         let last = receipts.get(&build.id);
         Ok(Told {
             id: build.id.clone(),
             reasons: build.reasons.clone(),
             changed: last.map(|last| changes(last, build)),
             since: last.and_then(|last| last.commit.clone()),
-            tags: tags(runner, repo, &plan, build, &registry)?,
+            tags: tags(runner, repo, plan, build, &registry)?,
         })
-    })?;
-    if context.json {
-        report::data(&told)?;
-    } else {
-        told.iter().for_each(|told| report::result(&text(told)));
-    }
-    Ok(())
+    })
 }
 
 fn is_wanted(args: &Args, id: &str, image: &str) -> bool {
     args.what.as_ref().is_none_or(|what| what == id || what == image)
+}
+
+/// The same by id, and not left out by `--only`.
+fn is_asked(args: &Args, only: &[Condition], config: &Config, id: &str) -> bool {
+    let Some(build) = config.builds.iter().find(|build| build.id == id) else { return is_wanted(args, id, "") };
+    let subject = Subject { image: &build.image, id, point: &build.axes, axes: &config.axes };
+    is_wanted(args, id, &build.image) && selects(only, &subject)
 }
 
 fn nothing<'a>(args: &Args, known: impl Iterator<Item = &'a str>) -> anyhow::Error {
@@ -164,12 +173,7 @@ fn what_if(context: &Context, args: &Args, file: &Utf8PathBuf) -> Result<()> {
     let file = &context.in_repo(file).ok_or_else(outside)?;
     let facts = context.facts(&context.recorded()?)?;
     let mut touched = plan::touched(config, &facts, file);
-    let wanted = |id: &String| {
-        config.builds.iter().find(|build| build.id == *id).is_some_and(|build| {
-            let subject = Subject { image: &build.image, id: &build.id, point: &build.axes, axes: &config.axes };
-            is_wanted(args, &build.id, &build.image) && selects(&only, &subject)
-        })
-    };
+    let wanted = |id: &String| is_asked(args, &only, config, id);
     if !config.builds.iter().any(|build| wanted(&build.id)) {
         return Err(nothing(args, config.builds.iter().map(|build| build.id.as_str())));
     }
