@@ -14,7 +14,7 @@ use crate::facts::{Dockerfile, heredoc, hex, sources};
 /// (default: the last) needs, for each of the platforms.
 ///
 /// # Errors
-/// One line: the text is no Dockerfile, the target is none of its stages, or an image's name cannot be known.
+/// One line: the text is no Dockerfile, the target is none of its stages, or FROM is one that BuildKit refuses.
 pub fn read(
     text: &str,
     args: &BTreeMap<String, String>,
@@ -94,7 +94,7 @@ impl Taken {
         match word.map(|source| sources::clean(&source)) {
             Ok(Some(source)) => _ = self.sources.insert(source),
             Ok(None) => self.everything = true,
-            Err(gap) => self.all(format!("{} is not known before the build", gap.0)),
+            Err(gap) => self.all(format!("{} is not known before the build", gap.what)),
         }
     }
 
@@ -114,7 +114,7 @@ impl Taken {
             }
             Ok(_) => self.source(word),
             Err(gap) => {
-                self.always.get_or_insert(format!("ADD may download what {} says", gap.0));
+                self.always.get_or_insert(format!("ADD may download what {} says", gap.what));
                 self.source(word);
             }
         }
@@ -143,40 +143,61 @@ fn walk(
     global: &Vars,
     taken: &mut Taken,
 ) -> Result<(), String> {
-    let mut parents = Vec::new();
+    let mut bases = Vec::new();
     for (index, stage) in stages.iter().enumerate() {
-        let written = &stage.from.image.value;
-        let image = global.expand(written).map_err(|gap| format!("FROM {written}: {} cannot be filled in", gap.0))?;
-        if image.is_empty() {
-            return Err(format!("FROM {written}: no value for it (give it a default with ARG, or set it in args)"));
-        }
-        // Only a stage above can be built on; `FROM base AS base` is an image.
-        parents.push((stage_named(&stages[..index], &image), image));
+        bases.push(base(&stages[..index], &stage.from.image.value, global)?);
     }
     let mut needed = BTreeSet::new();
     let mut todo = vec![target_index(stages, target)?];
     while let Some(index) = todo.pop() {
-        if needed.insert(index) {
-            todo.extend(parents[index].0);
-            todo.extend(stages[index].instructions.iter().flat_map(froms).filter_map(|from| stage_index(stages, &from)));
+        if !needed.insert(index) {
+            continue;
         }
+        match &bases[index] {
+            Base::Stage(above) => todo.push(*above),
+            Base::Image(image) => taken.images.extend(Some(image).filter(|image| *image != "scratch").cloned()),
+            Base::Unknown(why) => {
+                // It may be any of them, or an image.
+                todo.extend(0..index);
+                taken.all(why.clone());
+                taken.always.get_or_insert(why.clone());
+            }
+        }
+        todo.extend(stages[index].instructions.iter().flat_map(froms).filter_map(|from| stage_index(stages, &from)));
     }
     let mut scopes: BTreeMap<usize, Vars> = BTreeMap::new();
     for index in needed {
-        let (parent, image) = &parents[index];
-        let inherited = parent.and_then(|parent| scopes.get(&parent));
-        let scratch = parent.is_none() && image == "scratch";
-        let own = || Vars { known: BTreeMap::new(), others_may_exist: !scratch, escape: global.escape };
+        let inherited = if let Base::Stage(above) = &bases[index] { scopes.get(above) } else { None };
+        let others_may_exist = !matches!(&bases[index], Base::Image(image) if image == "scratch");
+        let own = || Vars { known: BTreeMap::new(), others_may_exist, escape: global.escape };
         let mut vars = inherited.cloned().unwrap_or_else(own);
-        if parent.is_none() && !scratch {
-            taken.images.insert(image.clone());
-        }
         for instruction in stages[index].instructions {
             step(instruction, stages, args, global, &mut vars, taken)?;
         }
         scopes.insert(index, vars);
     }
     Ok(())
+}
+
+/// What a stage is built on.
+enum Base {
+    Stage(usize),
+    Image(String),
+    /// Why that is not known here.
+    Unknown(String),
+}
+
+/// The base that FROM names, below the stages that it may mean: only one above can be built on, so that
+/// `FROM base AS base` is an image.
+fn base(above: &[Stage<'_, '_>], written: &str, global: &Vars) -> Result<Base, String> {
+    match global.expand(written) {
+        Ok(image) if image.is_empty() => {
+            Err(format!("FROM {written}: no value for it (give it a default with ARG, or set it in args)"))
+        }
+        Ok(image) => Ok(stage_named(above, &image).map_or(Base::Image(image), Base::Stage)),
+        Err(gap) if gap.is_fault => Err(format!("FROM {written}: {} cannot be filled in", gap.what)),
+        Err(gap) => Ok(Base::Unknown(format!("FROM {written}: {} is not known before the build", gap.what))),
+    }
 }
 
 fn step(
@@ -292,8 +313,8 @@ fn target_index(stages: &[Stage<'_, '_>], target: Option<&str>) -> Result<usize,
     })
 }
 
-/// ARG: a build argument, else its default, else the value that the global scope has.
-fn declare(vars: &mut Vars, text: &str, args: &BTreeMap<String, String>, global: &BTreeMap<String, String>) {
+/// ARG: a build argument, else its default, else the value that the global scope has; else it changes nothing.
+fn declare(vars: &mut Vars, text: &str, args: &BTreeMap<String, String>, global: &BTreeMap<String, Option<String>>) {
     for word in vars.split(text) {
         let (name, default) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
         let value = match (args.get(name), default) {
@@ -301,9 +322,12 @@ fn declare(vars: &mut Vars, text: &str, args: &BTreeMap<String, String>, global:
             (None, Some(default)) => vars.expand(default).ok(),
             // Which node builds is not known here; with the target's platform a tool's stage would look the same.
             (None, None) if BUILD_PLATFORM.contains(&name) => None,
-            (None, None) => global.get(name).or(vars.known.get(name)).cloned(),
+            (None, None) => match global.get(name) {
+                Some(value) => value.clone(),
+                None => continue,
+            },
         };
-        set(vars, name, value);
+        vars.known.insert(name.to_owned(), value);
     }
 }
 
@@ -313,26 +337,18 @@ fn assign(vars: &mut Vars, text: &str) {
         Some((name, rest)) if !name.contains('=') => vec![(name.to_owned(), vars.expand(rest.trim()).ok())],
         _ => vars.assignments(text),
     };
-    pairs.into_iter().for_each(|(name, value)| set(vars, &name, value));
-}
-
-fn set(vars: &mut Vars, name: &str, value: Option<String>) {
-    match value {
-        Some(value) => _ = vars.known.insert(name.to_owned(), value),
-        None => _ = vars.known.remove(name),
-    }
+    vars.known.extend(pairs);
 }
 
 const BUILD_PLATFORM: [&str; 4] = ["BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT"];
 
 /// <https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope>
-fn platform_vars(platform: &str) -> BTreeMap<String, String> {
+fn platform_vars(platform: &str) -> BTreeMap<String, Option<String>> {
     let mut parts = platform.split('/');
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let named = [("PLATFORM", platform.to_owned()), ("OS", part()), ("ARCH", part()), ("VARIANT", part())];
     // In FROM the builder's own platform is taken to be the target's; in a stage it is not known.
-    let both =
-        |(name, value): &(&str, String)| [(format!("TARGET{name}"), value.clone()), (format!("BUILD{name}"), value.clone())];
+    let both = |(name, value): &(&str, String)| ["TARGET", "BUILD"].map(|of| (format!("{of}{name}"), Some(value.clone())));
     named.iter().flat_map(both).collect()
 }
 

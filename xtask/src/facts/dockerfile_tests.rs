@@ -15,7 +15,7 @@ fn plain(text: &str) -> Dockerfile {
 
 #[test]
 fn images() {
-    let table: [(&str, &[&str]); 22] = [
+    let table: [(&str, &[&str]); 23] = [
         ("FROM python:3.11-slim", &["python:3.11-slim"]),
         ("from python AS Build\nFROM BUILD", &["python"]),
         ("FROM scratch\nCOPY x /", &[]),
@@ -26,6 +26,7 @@ fn images() {
         ("ARG V=\"3.11\" R=registry.test/lib\nFROM $R/python:$V@sha256:aa", &["registry.test/lib/python:3.11@sha256:aa"]),
         ("ARG A=1\nARG B=${A}.2\nFROM x:$B", &["x:1.2"]),
         ("FROM x${UNDECLARED}", &["x"]),
+        ("ARG V=vbookworm_slim\nARG W=${V#v}\nFROM debian:${W/_/-}", &["debian:bookworm-slim"]),
         ("FROM a\nCOPY --from=b:1 /x /\nRUN --mount=type=bind,from=c,source=/x,target=/x y", &["a", "b:1", "c"]),
         ("FROM a\nRUN --mount=from=d,target=/x --mount=type=cache,from=e,target=/y z", &["a", "d", "e"]),
         ("FROM a\nFROM b\nCOPY --from=0 /x /", &["a", "b"]),
@@ -98,6 +99,26 @@ fn build_arguments_are_filled_in() {
 }
 
 #[test]
+fn what_is_unknown_is_no_empty_text() {
+    let table: [(&str, Option<&[&str]>); 5] = [
+        ("FROM scratch\nARG VERSION=v1.2\nENV DIR=rel-${VERSION#v}\nCOPY ${DIR}/app* /", Some(&["rel-1.2/app*"])),
+        ("ARG RAW=vx\nARG V=${RAW#v}\nFROM a AS tx\nCOPY a /\nFROM a AS t\nCOPY t /\nFROM t${V}", Some(&["a"])),
+        ("FROM scratch\nARG BUILDARCH\nENV DIR=$BUILDARCH\nCOPY d$DIR /", None),
+        ("FROM scratch\nARG D=${D?none}\nCOPY d$D /", None),
+        ("ARG D\nFROM scratch\nARG D\nCOPY d$D /", Some(&["d"])),
+    ];
+    for (text, expected) in table {
+        let sources = plain(text).sources;
+        assert_eq!(sources, expected.map(|all| all.iter().map(|&source| source.into()).collect()), "{text}");
+    }
+    // It may be each of the stages above, or an image: what one of them needs is needed.
+    let read = plain("ARG V=a\nARG W=${V//a/$$}\nFROM a AS one\nFROM b AS two\nFROM t${W} AS last");
+    assert_eq!(read.images, ["a", "b"]);
+    let why = "FROM t${W}: `W` is not known before the build";
+    assert_eq!((read.whole.as_deref(), read.always.as_deref()), (Some(why), Some(why)));
+}
+
+#[test]
 fn a_target_needs_its_own_stages_only() {
     let text = "FROM a AS base\nCOPY base /\nFROM base AS dev\nCOPY dev /\nFROM b AS tool\nFROM base AS prod\nCOPY --from=tool /t /\nCOPY prod /";
     let table: [(Option<&str>, &[&str], &[&str]); 4] = [
@@ -139,7 +160,7 @@ fn faults() {
         ("RUN x", ""),
         ("FROM ${X}", "FROM ${X}: no value for it (give it a default"),
         ("FROM ${X:?which}", "FROM ${X:?which}: `X`: which cannot be filled in"),
-        ("ARG X=abc\nFROM ${X%c}", "FROM ${X%c}: `${X%…}` cannot be filled in"),
+        ("ARG X=abc\nFROM ${X:%c}", "FROM ${X:%c}: `${X%…}` cannot be filled in"),
         ("FROM a\nARG I=b\nCOPY --from=$I / /", "--from=$I: BuildKit fills in no variables here"),
         ("FROM a\nNOPE x", ""),
         ("FROM a\nCOPY <<EOF /x\nno end", ""),

@@ -6,24 +6,38 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
+use super::shell;
+
 /// The variables that a word may name.
 #[derive(Clone, Debug)]
 pub struct Vars {
-    pub known: BTreeMap<String, String>,
+    /// Name → value; `None`: it has one that is not known here.
+    pub known: BTreeMap<String, Option<String>>,
     /// Inside a stage a name that is not known may be set by the base image; before it, it is empty.
     pub others_may_exist: bool,
     /// `\`, or what `# escape=` says.
     pub escape: char,
 }
 
-/// Why a word has no text here: the variable or the form that stood in the way.
+/// Why a word has no text here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap(pub String);
+pub struct Gap {
+    /// The variable or the form that stood in the way.
+    pub what: String,
+    /// No build gives it a text: BuildKit refuses it.
+    pub is_fault: bool,
+}
+
+impl Gap {
+    fn fault(what: String) -> Gap {
+        Gap { what, is_fault: true }
+    }
+}
 
 impl Vars {
     /// Fills in the variables and takes quotes away.
     pub fn expand(&self, word: &str) -> Result<String, Gap> {
-        self.until(&mut word.chars().peekable(), None)
+        self.until(&mut word.chars().peekable(), None, false)
     }
 
     /// `A=1 B="two words" C` → name and value, filled in; `None`: no `=`, or its value is not known here.
@@ -58,7 +72,8 @@ impl Vars {
         words
     }
 
-    fn until(&self, chars: &mut Peekable<Chars<'_>>, end: Option<char>) -> Result<String, Gap> {
+    /// `raw`: escapes stay in, for a pattern.
+    fn until(&self, chars: &mut Peekable<Chars<'_>>, end: Option<char>, raw: bool) -> Result<String, Gap> {
         let (mut out, mut double) = (String::new(), false);
         while let Some(c) = chars.next() {
             match c {
@@ -66,11 +81,19 @@ impl Vars {
                 '"' => double = !double,
                 '\'' if !double => out.extend(chars.by_ref().take_while(|c| *c != '\'')),
                 '$' => out.push_str(&self.variable(chars)?),
-                _ if c == self.escape => out.extend(chars.next()),
+                _ if c == self.escape => {
+                    out.extend(Some(c).filter(|_| raw));
+                    // Between double quotes it is itself before most others.
+                    let is_itself = |next: &char| double && !['"', '$', self.escape].contains(next);
+                    out.extend(if chars.peek().is_some_and(is_itself) { Some(c) } else { chars.next() });
+                }
                 _ => out.push(c),
             }
         }
-        if end.is_some() { Err(Gap("a `${` without its `}`".into())) } else { Ok(out) }
+        match end {
+            Some(end) => Err(Gap::fault(format!("a `${{` without its `{end}`"))),
+            None => Ok(out),
+        }
     }
 
     /// What stands after a `$`.
@@ -87,23 +110,46 @@ impl Vars {
         }
         let colon = chars.next_if_eq(&':').is_some();
         let form = chars.next();
-        if form == Some('}') && !colon {
-            return self.value(&name).map(Option::unwrap_or_default);
-        }
-        let word = self.until(chars, Some('}'))?;
-        let value = self.value(&name)?.filter(|value| !colon || !value.is_empty());
         match form {
-            Some('-') => Ok(value.unwrap_or(word)),
-            Some('+') => Ok(value.map(|_| word).unwrap_or_default()),
-            Some('?') => value.ok_or_else(|| Gap(format!("`{name}`: {word}"))),
-            _ => Err(Gap(format!("`${{{name}{}…}}`", form.unwrap_or_default()))),
+            Some('}') if !colon => self.value(&name).map(Option::unwrap_or_default),
+            Some(end @ ('#' | '%')) if !colon => self.shortened(&name, end, chars),
+            Some('/') if !colon => self.replaced(&name, chars),
+            _ => {
+                let word = self.until(chars, Some('}'), false)?;
+                let value = self.value(&name)?.filter(|value| !colon || !value.is_empty());
+                match form {
+                    Some('-') => Ok(value.unwrap_or(word)),
+                    Some('+') => Ok(value.map(|_| word).unwrap_or_default()),
+                    Some('?') => value.ok_or_else(|| Gap::fault(format!("`{name}`: {word}"))),
+                    _ => Err(Gap::fault(format!("`${{{name}{}…}}`", form.unwrap_or_default()))),
+                }
+            }
         }
+    }
+
+    /// `${NAME#pattern}` and `${NAME%pattern}`, which take the shortest beginning or end away; doubled the longest.
+    fn shortened(&self, name: &str, end: char, chars: &mut Peekable<Chars<'_>>) -> Result<String, Gap> {
+        let word = self.until(chars, Some('}'), true)?;
+        let (longest, pattern) = word.strip_prefix(end).map_or((false, word.as_str()), |pattern| (true, pattern));
+        let value = self.value(name)?.unwrap_or_default();
+        let without = if end == '#' { shell::without_prefix } else { shell::without_suffix };
+        without(&value, pattern, longest).ok_or_else(|| Gap::fault(format!("`${{{name}{end}{word}}}`")))
+    }
+
+    /// `${NAME/pattern/text}`; with `//` every match.
+    fn replaced(&self, name: &str, chars: &mut Peekable<Chars<'_>>) -> Result<String, Gap> {
+        let all = chars.next_if_eq(&'/').is_some();
+        let (pattern, text) = (self.until(chars, Some('/'), true)?, self.until(chars, Some('}'), true)?);
+        let value = self.value(name)?.unwrap_or_default();
+        let gap = || Gap { what: format!("`${{{name}/{pattern}/{text}}}`"), is_fault: false };
+        shell::replaced(&value, &pattern, &text, all).ok_or_else(gap)
     }
 
     fn value(&self, name: &str) -> Result<Option<String>, Gap> {
         match self.known.get(name) {
-            None if self.others_may_exist => Err(Gap(format!("`{name}`"))),
-            value => Ok(value.cloned()),
+            Some(Some(value)) => Ok(Some(value.clone())),
+            None if !self.others_may_exist => Ok(None),
+            None | Some(None) => Err(Gap { what: format!("`{name}`"), is_fault: false }),
         }
     }
 }
@@ -113,7 +159,8 @@ mod tests {
     use super::*;
 
     fn vars(others_may_exist: bool) -> Vars {
-        let known = [("A", "1"), ("E", ""), ("LONG_2", "x y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let known = [("A", Some("1")), ("E", Some("")), ("LONG_2", Some("x y")), ("V", Some("v1_2_3")), ("NO", None)];
+        let known = known.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
         Vars { known: known.into(), others_may_exist, escape: '\\' }
     }
 
@@ -130,6 +177,10 @@ mod tests {
             ("$N", ""),
             ("100$", "100$"),
             ("$-x", "$-x"),
+            (r#""a\b\\\"\$A"\b"#, r#"a\b\"$Ab"#),
+            ("${V#v}-${V%_*}-${V%%_*}-${V##*_}", "1_2_3-v1_2-v1-3"),
+            ("${V/_/.}-${V//_/.}-${V//\\//}", "v1.2_3-v1.2.3-v1_2_3"),
+            ("${V#v$A}${N#x}${V%\"_3\"}", "_2_3v1_2"),
         ];
         for (word, expected) in table {
             assert_eq!(vars(false).expand(word).as_deref(), Ok(expected), "{word}");
@@ -138,13 +189,23 @@ mod tests {
 
     #[test]
     fn gaps() {
-        let table =
-            [("$N", true, "`N`"), ("${N:-x}", true, "`N`"), ("${A#x}", false, "`${A#…}`"), ("${A", false, "a `${` without")];
-        for (word, others, expected) in table {
-            let gap = vars(others).expand(word).expect_err(word);
-            assert!(gap.0.starts_with(expected), "{word}: {gap:?}");
+        let table = [
+            ("$N", true, false, "`N`"),
+            ("${N:-x}", true, false, "`N`"),
+            ("$NO", false, false, "`NO`"),
+            ("${NO:+x}", false, false, "`NO`"),
+            ("${NO#x}", false, false, "`NO`"),
+            ("${V//_/$$}", false, false, "`${V/_/$$}`"),
+            ("${A:#x}", false, true, "`${A#…}`"),
+            ("${A=x}", false, true, "`${A=…}`"),
+            ("${A#\\x}", false, true, "`${A#\\x}`"),
+            ("${A/x}", false, true, "a `${` without its `/`"),
+            ("${A", false, true, "a `${` without its `}`"),
+            ("${N:?say which}", false, true, "`N`: say which"),
+        ];
+        for (word, others, is_fault, what) in table {
+            assert_eq!(vars(others).expand(word), Err(Gap { what: what.into(), is_fault }), "{word}");
         }
-        assert_eq!(vars(false).expand("${N:?say which}"), Err(Gap("`N`: say which".into())));
     }
 
     #[test]
