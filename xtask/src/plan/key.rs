@@ -10,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::Plan;
 use super::parents::{self, Resolved};
 use super::planner::Input;
+use super::tags;
+use crate::config::placeholder::fill_known;
 use crate::config::{Build, Test};
 
 pub struct Inputs<'a> {
@@ -39,7 +41,7 @@ impl Inputs<'_> {
         self.args.iter().for_each(|(arg, value)| name("arg", arg, value));
         // The id is the title of the image; the labels that tell the commit are no reason to build again.
         name("label", "org.opencontainers.image.title", &build.id);
-        build.labels.iter().for_each(|(label, value)| name("label", label, value));
+        build.labels.iter().for_each(|(label, value)| name("label", label, &keyed(input, value)));
         build.secrets.keys().for_each(|id| name("secret", id, ""));
         for base in dockerfile.iter().flat_map(|dockerfile| &dockerfile.images) {
             if !self.parents.iter().any(|parent| parent.name == *base) {
@@ -86,6 +88,12 @@ impl Inputs<'_> {
             })
         })
     }
+}
+
+/// The text of a label, filled but for what tells the commit and the time of a build, which are no reason to build again.
+fn keyed(input: &Input<'_>, text: &str) -> String {
+    const LEFT: [&str; 4] = ["sha", "sha7", "timestamp", "date"];
+    fill_known(text, |name| if LEFT.contains(&name) { None } else { tags::value(input, name) })
 }
 
 /// The value of a base whose digest is not known.
@@ -136,6 +144,7 @@ mod tests {
     use crate::facts::Facts;
     use crate::facts::content::Content;
     use crate::plan::golden::{facts, load};
+    use crate::plan::testing::config;
     use crate::plan::{Build, plan};
 
     fn builds(system: &str, event: &str, change: impl FnOnce(&mut Facts)) -> Vec<Build> {
@@ -202,6 +211,22 @@ mod tests {
         let leaf = &before.last().unwrap().id;
         let other = builds("examples/hierarchy", "branch:main", |facts| _ = facts.contents.get_mut(leaf).unwrap().sources.pop());
         assert_eq!(keys(&before).iter().zip(keys(&other)).filter(|(a, b)| **a != *b).count(), 1, "nobody else does");
+    }
+
+    #[test]
+    fn labels_count_as_they_are_filled_but_for_the_commit() {
+        let inputs = |text: &str, event: &str| {
+            let events = "[on.branch.main]\ntags = ['latest']\n[on.branch.dev]\ntags = ['dev']\n";
+            let config = config(&format!("[image.web.labels]\nenv = '{text}'\n{events}"));
+            let facts = Facts { commit: Some(event.into()), now: event.into(), ..Facts::default() };
+            plan(&config, &parse::event(event).unwrap(), &facts, &[]).unwrap().builds.remove(0).inputs
+        };
+        let of = |text: &str, event: &str| inputs(text, event).into_iter().find(|(name, _)| name == "label:env").unwrap().1;
+        assert_eq!(of("{branch}-{{x}}", "branch:main"), "main-{{x}}");
+        assert_eq!(of("{branch} {sha7}", "branch:dev"), "dev {sha7}");
+        for text in ["{sha}", "{sha7} {timestamp}", "{date}", "plain"] {
+            assert_eq!((of(text, "branch:main").as_str(), of(text, "branch:dev").as_str()), (text, text));
+        }
     }
 
     #[test]

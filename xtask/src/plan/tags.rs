@@ -111,7 +111,7 @@ fn fill(input: &Input<'_>, build: &Build, template: &str) -> Result<String> {
 }
 
 /// What a placeholder of the event stands for; `None`: it has no value in this event.
-fn value(input: &Input<'_>, name: &str) -> Option<String> {
+pub fn value(input: &Input<'_>, name: &str) -> Option<String> {
     let Input { facts, version, event, .. } = input;
     let number = |at: usize| version.map(|version| [version.major(), version.minor(), version.patch()][at].to_string());
     match name {
