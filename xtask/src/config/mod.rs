@@ -243,5 +243,13 @@ pub struct Policy {
     pub replace: bool,
     pub rebuild_input: String,
 }
+
+impl Policy {
+    /// All platforms that the event may build an image for.
+    pub fn platforms<'a>(&'a self, build: &'a Build) -> &'a [String] {
+        self.platforms.as_deref().unwrap_or(&build.platforms)
+    }
+}
+
 #[cfg(test)]
 mod tests;

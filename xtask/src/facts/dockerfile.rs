@@ -10,32 +10,28 @@ use crate::facts::content::Content;
 use crate::facts::words::{Gap, Vars};
 use crate::facts::{Dockerfile, heredoc, hex, sources};
 
+/// Name → value of each build argument; `None`: it is given, but its value is not known yet.
+pub type Args = BTreeMap<String, Option<String>>;
+
 /// Reads a Dockerfile as BuildKit would build it: with these build arguments, the stages that `target`
 /// (default: the last) needs, for each of the platforms.
 ///
 /// # Errors
 /// One line: the text is no Dockerfile, the target is none of its stages, or FROM is one that BuildKit refuses.
-pub fn read(
-    text: &str,
-    args: &BTreeMap<String, String>,
-    target: Option<&str>,
-    platforms: &[String],
-) -> Result<Dockerfile, String> {
+pub fn read(text: &str, args: &Args, target: Option<&str>, platforms: &[String]) -> Result<Dockerfile, String> {
     let escape = escape_of(text);
     let plain = heredoc::strip(text, escape);
     let parsed = parse_dockerfile::parse(&plain).map_err(|error| error.to_string())?;
     let stages = parsed.stages().collect::<Vec<_>>();
     let mut taken = Taken::default();
-    let syntax = parsed.parser_directives.syntax.as_ref().map(|syntax| syntax.value.value.to_owned());
-    taken.images.extend(syntax.clone());
-    // Another language may take anything.
-    if let Some(other) = args.get("BUILDKIT_SYNTAX").or(syntax.as_ref()).filter(|image| !is_dockerfile(image)) {
-        taken.all(format!("# syntax={other} is not known"));
-    }
+    let directive = parsed.parser_directives.syntax.as_ref().map(|syntax| syntax.value.value);
+    let syntax = match args.get("BUILDKIT_SYNTAX") {
+        Some(given) => taken.frontend(given.as_deref()),
+        None => directive.and_then(|directive| taken.frontend(Some(directive))),
+    };
     let default = ["linux/amd64".to_owned()];
     for platform in if platforms.is_empty() { &default } else { platforms } {
-        let platform = platform_vars(platform);
-        let mut global = Vars { known: platform.clone(), others_may_exist: false, escape };
+        let mut global = Vars { known: platform_vars(platform), others_may_exist: false, escape };
         for arg in parsed.global_args() {
             declare(&mut global, &arg.arguments.value, args, &BTreeMap::new());
         }
@@ -90,6 +86,29 @@ struct Taken {
 }
 
 impl Taken {
+    /// The image that reads the Dockerfile, by `# syntax=` or `BUILDKIT_SYNTAX`; behind it may stand arguments. `text` is
+    /// `None` where it is not known yet.
+    fn frontend(&mut self, text: Option<&str>) -> Option<String> {
+        let Some(text) = text else {
+            self.never_the_same("BUILDKIT_SYNTAX is not known before the build".into());
+            return None;
+        };
+        // That one is BuildKit's own.
+        let image = text.split_whitespace().next().filter(|image| *image != "dockerfile.v0")?;
+        // Another language may take anything.
+        if !is_dockerfile(image) {
+            self.all(format!("# syntax={image} is not known"));
+        }
+        self.images.insert(image.to_owned());
+        Some(image.to_owned())
+    }
+
+    /// Neither the files that it takes nor the images are all known.
+    fn never_the_same(&mut self, why: String) {
+        self.always.get_or_insert(why.clone());
+        self.all(why);
+    }
+
     fn source(&mut self, word: Result<String, Gap>) {
         match word.map(|source| sources::clean(&source)) {
             Ok(Some(source)) => _ = self.sources.insert(source),
@@ -136,13 +155,7 @@ fn names_commit(source: &str) -> bool {
 }
 
 /// Follows the stages that the target needs, parents first, because variables are inherited.
-fn walk(
-    stages: &[Stage<'_, '_>],
-    target: Option<&str>,
-    args: &BTreeMap<String, String>,
-    global: &Vars,
-    taken: &mut Taken,
-) -> Result<(), String> {
+fn walk(stages: &[Stage<'_, '_>], target: Option<&str>, args: &Args, global: &Vars, taken: &mut Taken) -> Result<(), String> {
     let mut bases = Vec::new();
     for (index, stage) in stages.iter().enumerate() {
         bases.push(base(&stages[..index], &stage.from.image.value, global)?);
@@ -159,8 +172,7 @@ fn walk(
             Base::Unknown(why) => {
                 // It may be any of them, or an image.
                 todo.extend(0..index);
-                taken.all(why.clone());
-                taken.always.get_or_insert(why.clone());
+                taken.never_the_same(why.clone());
             }
         }
         todo.extend(stages[index].instructions.iter().flat_map(froms).filter_map(|from| stage_index(stages, &from)));
@@ -203,7 +215,7 @@ fn base(above: &[Stage<'_, '_>], written: &str, global: &Vars) -> Result<Base, S
 fn step(
     instruction: &Instruction<'_>,
     stages: &[Stage<'_, '_>],
-    args: &BTreeMap<String, String>,
+    args: &Args,
     global: &Vars,
     vars: &mut Vars,
     taken: &mut Taken,
@@ -314,11 +326,11 @@ fn target_index(stages: &[Stage<'_, '_>], target: Option<&str>) -> Result<usize,
 }
 
 /// ARG: a build argument, else its default, else the value that the global scope has; else it changes nothing.
-fn declare(vars: &mut Vars, text: &str, args: &BTreeMap<String, String>, global: &BTreeMap<String, Option<String>>) {
+fn declare(vars: &mut Vars, text: &str, args: &Args, global: &BTreeMap<String, Option<String>>) {
     for word in vars.split(text) {
         let (name, default) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
         let value = match (args.get(name), default) {
-            (Some(given), _) => Some(given.clone()),
+            (Some(given), _) => given.clone(),
             (None, Some(default)) => vars.expand(default).ok(),
             // Which node builds is not known here; with the target's platform a tool's stage would look the same.
             (None, None) if BUILD_PLATFORM.contains(&name) => None,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn read_with(text: &str, args: &[(&str, &str)], target: Option<&str>) -> Result<Dockerfile, String> {
-    let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let args = args.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect();
     read(text, &args, target, &[])
 }
 
@@ -116,6 +116,37 @@ fn what_is_unknown_is_no_empty_text() {
     assert_eq!(read.images, ["a", "b"]);
     let why = "FROM t${W}: `W` is not known before the build";
     assert_eq!((read.whole.as_deref(), read.always.as_deref()), (Some(why), Some(why)));
+}
+
+#[test]
+fn an_argument_without_a_value_yet_is_unknown() {
+    let read = |text: &str, name: &str| {
+        let args = Args::from([(name.to_owned(), None)]);
+        read(text, &args, None, &[]).unwrap_or_else(|error| panic!("{error} in\n{text}"))
+    };
+    let source = read("FROM a\nARG V=1\nCOPY x-$V y /", "V");
+    let why = Some("`V` is not known before the build");
+    assert_eq!((source.sources, source.whole.as_deref(), source.always.as_deref()), (None, why, None));
+    let base = read("ARG V=1\nFROM a:$V", "V");
+    let why = Some("FROM a:$V: `V` is not known before the build");
+    assert_eq!((base.images.len(), base.whole.as_deref(), base.always.as_deref()), (0, why, why));
+    let frontend = read("FROM a", "BUILDKIT_SYNTAX");
+    assert_eq!(frontend.always.as_deref(), Some("BUILDKIT_SYNTAX is not known before the build"));
+    let unused = read("FROM a\nARG V\nCOPY x /\nRUN y", "V");
+    assert_eq!((unused.sources, unused.whole, unused.always), (Some(vec!["x".to_owned()]), None, None));
+}
+
+#[test]
+fn the_image_of_the_language_is_the_argument_before_the_comment() {
+    for (given, images, syntax, known) in [
+        ("docker/dockerfile:1.9 arg", vec!["a", "docker/dockerfile:1.9"], Some("docker/dockerfile:1.9"), true),
+        ("me/own", vec!["a", "me/own"], Some("me/own"), false),
+        ("dockerfile.v0", vec!["a"], None, true),
+    ] {
+        let read = read_with("# syntax=other/one\nFROM a", &[("BUILDKIT_SYNTAX", given)], None).unwrap();
+        assert_eq!((read.images, read.syntax.as_deref()), (images.into_iter().map(str::to_owned).collect(), syntax));
+        assert_eq!(read.whole.is_none(), known, "{given}");
+    }
 }
 
 #[test]

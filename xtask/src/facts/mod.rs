@@ -9,6 +9,7 @@ pub mod ignore;
 #[cfg(test)]
 pub mod lab;
 pub mod mounted;
+pub mod reading;
 mod shell;
 mod source;
 mod sources;
@@ -200,7 +201,7 @@ pub fn gather(
     let (past, present) = std::thread::scope(|scope| {
         let past = scope.spawn(|| past(&git(), config, recorded));
         let present = scope.spawn(|| (git().dirty(), git().branch(), git().source()));
-        (facts.dockerfiles, facts.variants) = dockerfiles(repo, config, rendered)?;
+        (facts.dockerfiles, facts.variants) = reading::read_all(repo, config, &recorded.event, rendered)?;
         facts.mounted = mounted(repo, config);
         content::add(repo, config, &mut facts, &|| runner.is_interrupted());
         let ended = |_| Fault::failed("cannot ask git: the thread that did has ended");
@@ -312,43 +313,6 @@ fn mounted(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
     let mounts = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| &test.mounts);
     let paths: std::collections::BTreeSet<&Utf8PathBuf> = mounts.map(|(path, _)| path).collect();
     paths.into_iter().map(|path| (path.clone(), mounted::hash(&repo.join(path)))).collect()
-}
-
-/// Reads the Dockerfile of every build; builds that share one keep a reading of their own only where it differs.
-fn dockerfiles(
-    repo: &Utf8Path,
-    config: &Config,
-    rendered: &BTreeMap<Utf8PathBuf, String>,
-) -> Result<(BTreeMap<Utf8PathBuf, Dockerfile>, BTreeMap<String, Dockerfile>)> {
-    let (mut texts, mut by_build) = (BTreeMap::new(), BTreeMap::new());
-    let mut by_path: BTreeMap<&Utf8PathBuf, (&Build, Dockerfile)> = BTreeMap::new();
-    let same = |a: &Build, b: &Build| (&a.args, &a.target, &a.platforms) == (&b.args, &b.target, &b.platforms);
-    for build in &config.builds {
-        let path = &build.dockerfile;
-        if by_path.get(path).is_some_and(|(first, _)| same(first, build)) {
-            continue;
-        }
-        let text = match (rendered.get(path), texts.get(path)) {
-            (Some(text), _) | (None, Some(text)) => text,
-            (None, None) => texts.entry(path.clone()).or_insert(text_of(repo, build)?),
-        };
-        let read = dockerfile::read(text, &build.args, build.target.as_deref(), &build.platforms);
-        let read = read.map_err(|error| Fault::usage(format!("{path} of {}: {error}", build.id)))?;
-        match by_path.get(path) {
-            None => drop(by_path.insert(path, (build, read))),
-            Some((_, first)) if *first == read => {}
-            Some(_) => drop(by_build.insert(build.id.clone(), read)),
-        }
-    }
-    Ok((by_path.into_iter().map(|(path, (_, read))| (path.clone(), read)).collect(), by_build))
-}
-
-fn text_of(repo: &Utf8Path, build: &Build) -> Result<String> {
-    let path = &build.dockerfile;
-    std::fs::read_to_string(repo.join(path)).map_err(|error| {
-        let fault = Fault::usage(format!("cannot read {path} of {}: {error}", build.id));
-        fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image)).into()
-    })
 }
 
 /// Lower-case hex. Sixteen bytes at once: formatting each was an eighth of planning 1,024 builds.

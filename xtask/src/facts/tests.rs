@@ -60,6 +60,34 @@ fn everything_at_once() {
 }
 
 #[test]
+fn dockerfiles_are_read_as_the_event_builds_them() {
+    let lab = Lab::cloned();
+    let images = r#"
+schema = 1
+namespace = "acme"
+version-file = "VERSION"
+[image.app]
+args = { V = "{version}", B = "{branch}", S = "{sha}" }
+on.tag = false
+on.branch.main = { platforms = ["linux/amd64", "linux/arm64"], tags = [] }
+"#;
+    lab.write("work", "docker/images.toml", images);
+    lab.write("work", "VERSION", "v1.2.3");
+    let read = |event: &str, text: &str| {
+        lab.write("work", "Dockerfile", text);
+        let (config, facts) = gather_in(&lab, Some(event), &Env::new()).unwrap();
+        facts.dockerfile(&config.builds[0]).unwrap().clone()
+    };
+    let copy = "FROM scratch\nARG TARGETARCH\nARG V B S\nCOPY $TARGETARCH/a$V$B /\n";
+    assert_eq!(read("branch:main", copy).sources.unwrap(), ["amd64/av1.2.3main", "arm64/av1.2.3main"]);
+    assert_eq!(read("schedule", "ARG V\nFROM debian:$V\n").images, ["debian:v1.2.3"]);
+    // What git knows is not asked for yet.
+    assert_eq!(read("pr:1", copy).whole.as_deref(), Some("`B` is not known before the build"));
+    let base = read("branch:main", "ARG S\nFROM debian:$S\n");
+    assert_eq!(base.always.as_deref(), Some("FROM debian:$S: `S` is not known before the build"));
+}
+
+#[test]
 fn builds_that_take_the_same_share_it() {
     let lab = lab();
     lab.write("work", "src/a", "1");

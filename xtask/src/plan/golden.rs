@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{plan, render};
 use crate::config::{self, Config, Env};
 use crate::event::{Event, parse};
-use crate::facts::{Changed, Facts, dockerfile};
+use crate::facts::{Changed, Facts, dockerfile, reading};
 use crate::{bake, template};
 
 /// The five systems: this repository, and those under examples/.
@@ -79,10 +79,9 @@ pub(crate) fn facts(root: &Utf8Path, config: &Config, changed: Option<&[&str]>) 
     for build in &config.builds {
         let read = || std::fs::read_to_string(root.join(&build.dockerfile)).unwrap();
         let text = rendered.get(&build.dockerfile).cloned().unwrap_or_else(read);
-        dockerfiles.insert(
-            build.dockerfile.clone(),
-            dockerfile::read(&text, &build.args, build.target.as_deref(), &build.platforms).unwrap(),
-        );
+        let args = reading::args(build, &Event::Local, None);
+        let read = dockerfile::read(&text, &args, build.target.as_deref(), &build.platforms).unwrap();
+        dockerfiles.insert(build.dockerfile.clone(), read);
     }
     let pin = |image: &String| (image.clone(), Some(format!("sha256:{}", crate::facts::hex(&Sha256::digest(image)))));
     let bases = dockerfiles.values().flat_map(|dockerfile: &crate::facts::Dockerfile| &dockerfile.images).map(pin).collect();

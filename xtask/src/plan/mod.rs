@@ -27,8 +27,8 @@ pub use narrow::narrow;
 pub use planner::{plan, version};
 pub use published::{commits, looks};
 pub use reuse::reuse;
-pub use select::shorten;
-pub use tags::is_written_once;
+pub use select::{policy_of, shorten};
+pub use tags::{is_written_once, told};
 pub use touched::{Touch, touched};
 pub use trust::check;
 

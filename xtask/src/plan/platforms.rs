@@ -32,10 +32,10 @@ pub fn of_run<'a>(input: &Input<'a>, ordered: &[&Taken<'a>]) -> Platforms<'a> {
 /// The platforms that an event builds for. Where nobody says which, a local run builds for this machine, and what its
 /// children need: `needed`.
 pub fn of_build(input: &Input<'_>, build: &Build, policy: &Policy, needed: Option<&BTreeSet<String>>) -> Vec<String> {
-    let all = policy.platforms.as_ref().unwrap_or(&build.platforms);
+    let all = policy.platforms(build);
     let own = &input.facts.host_platform;
     if *input.event != Event::Local || policy.platforms.is_some() || !all.contains(own) {
-        return all.clone();
+        return all.to_vec();
     }
     let is_needed = |platform: &&String| *platform == own || needed.is_some_and(|needed| needed.contains(*platform));
     all.iter().filter(is_needed).cloned().collect()
@@ -78,7 +78,7 @@ fn has(platforms: &[String], platform: &str) -> bool {
 
 /// What the events that publish a tag build it for; where none does, what the image is for.
 fn published(of: &Build, tag: &str) -> Vec<String> {
-    let platforms = |policy: &Policy| policy.platforms.clone().unwrap_or_else(|| of.platforms.clone());
+    let platforms = |policy: &Policy| policy.platforms(of).to_vec();
     let mut policies = publishers::of(of, tag).map(platforms).peekable();
     if policies.peek().is_none() { of.platforms.clone() } else { policies.flatten().collect() }
 }

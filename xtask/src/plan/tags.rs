@@ -9,6 +9,7 @@ use crate::config::{Build, Policy, placeholder};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::facts::Facts;
+use crate::version::Version;
 
 /// A tag whose text has one of these is written once.
 const ONCE: [&str; 5] = ["{version}", "{semver}", "{sha}", "{sha7}", "{timestamp}"];
@@ -113,34 +114,30 @@ fn fill(input: &Input<'_>, build: &Build, template: &str) -> Result<String> {
 /// What a placeholder of the event stands for; `None`: it has no value in this event.
 pub fn value(input: &Input<'_>, name: &str) -> Option<String> {
     let Input { facts, version, event, .. } = input;
-    let number = |at: usize| version.map(|version| [version.major(), version.minor(), version.patch()][at].to_string());
-    match name {
-        "sha" => facts.commit.clone(),
-        "sha7" => facts.commit.as_ref().map(|sha| sha.chars().take(7).collect()),
-        "timestamp" => Some(timestamp(&facts.now)),
-        "date" => Some(timestamp(&facts.now).chars().take(8).collect()),
-        "version" => version.map(|version| version.text.clone()),
-        "semver" => version.map(|version| version.semver_text().to_owned()),
-        "major" => number(0),
-        "minor" => number(1),
-        "patch" => number(2),
-        "number" => match event {
-            Event::PullRequest { number, .. } => number.map(|number| number.to_string()),
-            _ => None,
-        },
-        "branch" => branch(input).map(|branch| as_tag(&branch)),
-        _ => None,
+    match (name, event) {
+        ("sha", _) => facts.commit.clone(),
+        ("sha7", _) => facts.commit.as_ref().map(|sha| sha.chars().take(7).collect()),
+        ("timestamp", _) => Some(timestamp(&facts.now)),
+        ("date", _) => Some(timestamp(&facts.now).chars().take(8).collect()),
+        ("branch", Event::Schedule { branch: None } | Event::Manual { branch: None, .. }) => Some(as_tag(&facts.default_branch)),
+        ("branch", Event::Local | Event::PullRequest { .. }) => facts.branch.as_deref().map(as_tag),
+        _ => told(event, *version, name),
     }
 }
 
-fn branch(input: &Input<'_>) -> Option<String> {
-    match input.event {
-        Event::Branch { name } => Some(name.clone()),
-        Event::Schedule { branch } | Event::Manual { branch, .. } => {
-            Some(branch.clone().unwrap_or_else(|| input.facts.default_branch.clone()))
-        }
-        Event::Local | Event::PullRequest { .. } => input.facts.branch.clone(),
-        Event::Tag { .. } => None,
+/// The same where the event and the version tell it, before anybody has asked git or the clock.
+pub fn told(event: &Event, version: Option<&Version>, name: &str) -> Option<String> {
+    let number = |at: usize| version.map(|version| [version.major(), version.minor(), version.patch()][at].to_string());
+    match (name, event) {
+        ("version", _) => version.map(|version| version.text.clone()),
+        ("semver", _) => version.map(|version| version.semver_text().to_owned()),
+        ("major", _) => number(0),
+        ("minor", _) => number(1),
+        ("patch", _) => number(2),
+        ("number", Event::PullRequest { number, .. }) => number.map(|number| number.to_string()),
+        ("branch", Event::Branch { name: branch }) => Some(as_tag(branch)),
+        ("branch", Event::Schedule { branch } | Event::Manual { branch, .. }) => branch.as_deref().map(as_tag),
+        _ => None,
     }
 }
 

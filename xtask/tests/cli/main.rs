@@ -4,6 +4,7 @@
 mod builder;
 mod cache;
 mod checks;
+mod dockerfile;
 mod engine;
 mod explain;
 mod graphs;
