@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::facts::content::Content;
 use crate::facts::words::{Gap, Vars};
-use crate::facts::{Dockerfile, heredoc, hex, sources};
+use crate::facts::{Dockerfile, heredoc, hex, predefined, sources};
 
 /// Name → value of each build argument; `None`: it is given, but its value is not known yet.
 pub type Args = BTreeMap<String, Option<String>>;
@@ -30,11 +30,14 @@ pub fn read(text: &str, args: &Args, target: Option<&str>, platforms: &[String])
         None => directive.and_then(|directive| taken.frontend(Some(directive))),
     };
     let default = ["linux/amd64".to_owned()];
-    for platform in if platforms.is_empty() { &default } else { platforms } {
-        let mut global = Vars { known: platform_vars(platform), others_may_exist: false, escape };
-        for arg in parsed.global_args() {
-            declare(&mut global, &arg.arguments.value, args, &BTreeMap::new());
-        }
+    let platforms = if platforms.is_empty() { &default } else { platforms };
+    let global_args = || parsed.global_args().map(|arg| &*arg.arguments.value);
+    let nodes = predefined::nodes(global_args().chain(stages.iter().map(|stage| &*stage.from.image.value)), platforms);
+    let stage = target.or_else(|| stages.last()?.from.as_.as_ref().map(|(_, name)| &*name.value));
+    for (platform, node) in platforms.iter().flat_map(|platform| nodes.iter().map(move |node| (platform, node))) {
+        let known = predefined::args(platform, node, stage, args);
+        let mut global = Vars { known, others_may_exist: false, escape };
+        global_args().for_each(|text| declare(&mut global, text, args, &BTreeMap::new()));
         walk(&stages, target, args, &global, &mut taken)?;
     }
     Ok(Dockerfile {
@@ -333,7 +336,7 @@ fn declare(vars: &mut Vars, text: &str, args: &Args, global: &BTreeMap<String, O
             (Some(given), _) => given.clone(),
             (None, Some(default)) => vars.expand(default).ok(),
             // Which node builds is not known here; with the target's platform a tool's stage would look the same.
-            (None, None) if BUILD_PLATFORM.contains(&name) => None,
+            (None, None) if predefined::NODE.contains(&name) => None,
             (None, None) => match global.get(name) {
                 Some(value) => value.clone(),
                 None => continue,
@@ -350,18 +353,6 @@ fn assign(vars: &mut Vars, text: &str) {
         _ => vars.assignments(text),
     };
     vars.known.extend(pairs);
-}
-
-const BUILD_PLATFORM: [&str; 4] = ["BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT"];
-
-/// <https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope>
-fn platform_vars(platform: &str) -> BTreeMap<String, Option<String>> {
-    let mut parts = platform.split('/');
-    let mut part = || parts.next().unwrap_or_default().to_owned();
-    let named = [("PLATFORM", platform.to_owned()), ("OS", part()), ("ARCH", part()), ("VARIANT", part())];
-    // In FROM the builder's own platform is taken to be the target's; in a stage it is not known.
-    let both = |(name, value): &(&str, String)| ["TARGET", "BUILD"].map(|of| (format!("{of}{name}"), Some(value.clone())));
-    named.iter().flat_map(both).collect()
 }
 
 /// `# escape=` among the first comments; needed before the text can be parsed.

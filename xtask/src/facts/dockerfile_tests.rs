@@ -178,6 +178,28 @@ fn each_platform_has_its_own_stages() {
 }
 
 #[test]
+fn the_node_that_builds_may_be_of_any_likely_platform() {
+    let tools = "FROM scratch AS tool-amd64\nCOPY a /\nFROM scratch AS tool-arm64\nCOPY b /\n";
+    let sources = |text: &str| {
+        let platforms = ["linux/arm64".to_owned()];
+        read(&format!("{text}\nCOPY c /"), &Args::new(), None, &platforms).unwrap().sources.unwrap().concat()
+    };
+    assert_eq!(sources(&format!("{tools}FROM tool-${{BUILDARCH}}")), "abc");
+    assert_eq!(sources(&format!("ARG TOOL=tool-$BUILDARCH\n{tools}FROM $TOOL AS own")), "abc");
+    assert_eq!(sources(&format!("{tools}FROM --platform=$BUILDPLATFORM tool-$TARGETARCH")), "bc");
+    assert_eq!(sources(&format!("{tools}FROM tool-amd64 AS own\nFROM ${{TARGETSTAGE:+tool-arm64}}")), "bc");
+}
+
+#[test]
+fn what_buildkit_sets_can_be_given() {
+    let text = "FROM a AS default\nCOPY d /\nFROM a AS last\nCOPY l /\nFROM ${TARGETSTAGE}${TARGETOSVERSION:-x}-$TARGETARCH";
+    let read = read_with(text, &[("TARGETARCH", "s390x")], None).unwrap();
+    assert_eq!(read.images, ["defaultx-s390x"]);
+    assert_eq!(read_with("FROM a AS One\nFROM b-$TARGETSTAGE", &[], Some("One")).unwrap().images, ["a"]);
+    assert_eq!(read_with("FROM a AS one\nFROM b-$TARGETSTAGE AS Last", &[], None).unwrap().images, ["b-last"]);
+}
+
+#[test]
 fn downloads_are_noted() {
     let read = plain("FROM a\nADD --checksum=sha256:aa https://x.test/a.tgz /\nADD git@github.com:o/r.git /r");
     assert_eq!(read.remotes, ["git@github.com:o/r.git", "https://x.test/a.tgz"]);

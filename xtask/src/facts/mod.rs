@@ -9,6 +9,7 @@ pub mod ignore;
 #[cfg(test)]
 pub mod lab;
 pub mod mounted;
+mod predefined;
 pub mod reading;
 mod shell;
 mod source;
