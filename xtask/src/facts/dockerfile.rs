@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
-use parse_dockerfile::{Flag, Instruction, Source, Stage};
+use parse_dockerfile::{Flag, Instruction, Keyword, Source, Stage};
 use sha2::{Digest as _, Sha256};
 
 use crate::facts::content::Content;
-use crate::facts::words::{Gap, Vars};
+use crate::facts::flags::Flags;
+use crate::facts::taken::Taken;
+use crate::facts::words::Vars;
 use crate::facts::{Dockerfile, heredoc, hex, predefined, sources};
 
 /// Name → value of each build argument; `None`: it is given, but its value is not known yet.
@@ -22,7 +24,7 @@ pub fn read(text: &str, args: &Args, target: Option<&str>, platforms: &[String])
     let escape = escape_of(text);
     let plain = heredoc::strip(text, escape);
     let parsed = parse_dockerfile::parse(&plain).map_err(|error| error.to_string())?;
-    let stages = parsed.stages().collect::<Vec<_>>();
+    let file = File { text: &plain, escape, stages: parsed.stages().collect(), args, target };
     let mut taken = Taken::default();
     let directive = parsed.parser_directives.syntax.as_ref().map(|syntax| syntax.value.value);
     let syntax = match args.get("BUILDKIT_SYNTAX") {
@@ -32,13 +34,13 @@ pub fn read(text: &str, args: &Args, target: Option<&str>, platforms: &[String])
     let default = ["linux/amd64".to_owned()];
     let platforms = if platforms.is_empty() { &default } else { platforms };
     let global_args = || parsed.global_args().map(|arg| &*arg.arguments.value);
-    let nodes = predefined::nodes(global_args().chain(stages.iter().map(|stage| &*stage.from.image.value)), platforms);
-    let stage = target.or_else(|| stages.last()?.from.as_.as_ref().map(|(_, name)| &*name.value));
+    let nodes = predefined::nodes(global_args().chain(file.stages.iter().map(|stage| &*stage.from.image.value)), platforms);
+    let stage = target.or_else(|| file.stages.last()?.from.as_.as_ref().map(|(_, name)| &*name.value));
     for (platform, node) in platforms.iter().flat_map(|platform| nodes.iter().map(move |node| (platform, node))) {
         let known = predefined::args(platform, node, stage, args);
         let mut global = Vars { known, others_may_exist: false, escape };
         global_args().for_each(|text| declare(&mut global, text, args, &BTreeMap::new()));
-        walk(&stages, target, args, &global, &mut taken)?;
+        file.walk(&global, &mut taken)?;
     }
     Ok(Dockerfile {
         sha256: hex(&Sha256::digest(text)),
@@ -51,12 +53,6 @@ pub fn read(text: &str, args: &Args, target: Option<&str>, platforms: &[String])
         onbuild: taken.onbuild,
         syntax,
     })
-}
-
-fn is_dockerfile(image: &str) -> bool {
-    let image = image.strip_prefix("docker.io/").unwrap_or(image);
-    let rest = image.strip_prefix("docker/dockerfile").map(|rest| rest.strip_prefix("-upstream").unwrap_or(rest));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
 }
 
 /// Whether a file (relative to the repository) is one that the image is made of; without a Dockerfile, any of the context.
@@ -75,123 +71,130 @@ pub fn takes(context: &Utf8Path, dockerfile: Option<&Dockerfile>, content: Optio
     sources.is_none_or(|patterns| sources::take(patterns, inside.as_str()))
 }
 
-#[derive(Default)]
-struct Taken {
-    images: BTreeSet<String>,
-    sources: BTreeSet<String>,
-    remotes: BTreeSet<String>,
-    /// Something takes the whole context, or it cannot be known what it takes; then `whole` says why.
-    everything: bool,
-    whole: Option<String>,
-    always: Option<String>,
-    parents: bool,
-    onbuild: bool,
+/// A Dockerfile that was parsed, and what it is built with.
+struct File<'a, 't> {
+    text: &'a str,
+    escape: char,
+    stages: Vec<Stage<'a, 't>>,
+    args: &'a Args,
+    target: Option<&'a str>,
 }
 
-impl Taken {
-    /// The image that reads the Dockerfile, by `# syntax=` or `BUILDKIT_SYNTAX`; behind it may stand arguments. `text` is
-    /// `None` where it is not known yet.
-    fn frontend(&mut self, text: Option<&str>) -> Option<String> {
-        let Some(text) = text else {
-            self.never_the_same("BUILDKIT_SYNTAX is not known before the build".into());
-            return None;
-        };
-        // That one is BuildKit's own.
-        let image = text.split_whitespace().next().filter(|image| *image != "dockerfile.v0")?;
-        // Another language may take anything.
-        if !is_dockerfile(image) {
-            self.all(format!("# syntax={image} is not known"));
+impl File<'_, '_> {
+    /// Follows the stages that the target needs, parents first, because variables are inherited.
+    fn walk(&self, global: &Vars, taken: &mut Taken) -> Result<(), String> {
+        let stages = &self.stages;
+        let mut bases = Vec::new();
+        for (index, stage) in stages.iter().enumerate() {
+            bases.push(base(&stages[..index], &stage.from.image.value, global)?);
         }
-        self.images.insert(image.to_owned());
-        Some(image.to_owned())
-    }
-
-    /// Neither the files that it takes nor the images are all known.
-    fn never_the_same(&mut self, why: String) {
-        self.always.get_or_insert(why.clone());
-        self.all(why);
-    }
-
-    fn source(&mut self, word: Result<String, Gap>) {
-        match word.map(|source| sources::clean(&source)) {
-            Ok(Some(source)) => _ = self.sources.insert(source),
-            Ok(None) => self.everything = true,
-            Err(gap) => self.all(format!("{} is not known before the build", gap.what)),
-        }
-    }
-
-    fn all(&mut self, why: String) {
-        self.everything = true;
-        self.whole.get_or_insert(why);
-    }
-
-    /// A source of ADD. Its content is that of another time unless the Dockerfile says which it has to be.
-    fn add(&mut self, word: Result<String, Gap>, fixed: bool) {
-        match &word {
-            Ok(source) if is_remote(source) => {
-                if !fixed && !names_commit(source) {
-                    self.always.get_or_insert(format!("ADD {source} has no checksum"));
+        let mut needed = BTreeSet::new();
+        let mut todo = vec![self.target()?];
+        while let Some(index) = todo.pop() {
+            if !needed.insert(index) {
+                continue;
+            }
+            match &bases[index] {
+                Base::Stage(above) => todo.push(*above),
+                Base::Image(image) => taken.images.extend(Some(image).filter(|image| *image != "scratch").cloned()),
+                Base::Unknown(why) => {
+                    // It may be any of them, or an image.
+                    todo.extend(0..index);
+                    taken.never_the_same(why.clone());
                 }
-                self.remotes.insert(source.clone());
             }
-            Ok(_) => self.source(word),
-            Err(gap) => {
-                self.always.get_or_insert(format!("ADD may download what {} says", gap.what));
-                self.source(word);
+            todo.extend(
+                stages[index].instructions.iter().flat_map(|step| self.froms(step)).filter_map(|from| stage_index(stages, &from)),
+            );
+        }
+        let mut scopes: BTreeMap<usize, Vars> = BTreeMap::new();
+        for index in needed {
+            let inherited = if let Base::Stage(above) = &bases[index] { scopes.get(above) } else { None };
+            let others_may_exist = !matches!(&bases[index], Base::Image(image) if image == "scratch");
+            let own = || Vars { known: BTreeMap::new(), others_may_exist, escape: global.escape };
+            let mut vars = inherited.cloned().unwrap_or_else(own);
+            for instruction in stages[index].instructions {
+                self.step(instruction, global, &mut vars, taken)?;
             }
+            scopes.insert(index, vars);
         }
+        Ok(())
     }
-}
 
-/// `https://…`, `git@host:path`
-fn is_remote(source: &str) -> bool {
-    let scp = source.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(':')?.0)));
-    source.contains("://") || scp.is_some_and(|(user, host)| !user.contains('/') && !host.contains('/'))
-}
-
-/// `….git#COMMIT`, `….git#COMMIT:folder`: full, because a short one may become another's beginning.
-fn names_commit(source: &str) -> bool {
-    let commit = source.rsplit_once('#').map(|(_, fragment)| fragment.split(':').next().unwrap_or(fragment));
-    let address = source.split('#').next().unwrap_or_default().to_ascii_lowercase();
-    let is_git = address.ends_with(".git") || !address.starts_with("http");
-    is_git && commit.is_some_and(|commit| [40, 64].contains(&commit.len()) && commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// Follows the stages that the target needs, parents first, because variables are inherited.
-fn walk(stages: &[Stage<'_, '_>], target: Option<&str>, args: &Args, global: &Vars, taken: &mut Taken) -> Result<(), String> {
-    let mut bases = Vec::new();
-    for (index, stage) in stages.iter().enumerate() {
-        bases.push(base(&stages[..index], &stage.from.image.value, global)?);
-    }
-    let mut needed = BTreeSet::new();
-    let mut todo = vec![target_index(stages, target)?];
-    while let Some(index) = todo.pop() {
-        if !needed.insert(index) {
-            continue;
-        }
-        match &bases[index] {
-            Base::Stage(above) => todo.push(*above),
-            Base::Image(image) => taken.images.extend(Some(image).filter(|image| *image != "scratch").cloned()),
-            Base::Unknown(why) => {
-                // It may be any of them, or an image.
-                todo.extend(0..index);
-                taken.never_the_same(why.clone());
+    /// What one instruction takes, and what it does to the variables behind it.
+    fn step(&self, instruction: &Instruction<'_>, global: &Vars, vars: &mut Vars, taken: &mut Taken) -> Result<(), String> {
+        for from in self.froms(instruction) {
+            if from.contains('$') {
+                return Err(format!("--from={from}: BuildKit fills in no variables here (name it by `FROM {from} AS …` above)"));
+            }
+            if stage_index(&self.stages, &from).is_none() && from != "scratch" {
+                taken.images.insert(from);
             }
         }
-        todo.extend(stages[index].instructions.iter().flat_map(froms).filter_map(|from| stage_index(stages, &from)));
-    }
-    let mut scopes: BTreeMap<usize, Vars> = BTreeMap::new();
-    for index in needed {
-        let inherited = if let Base::Stage(above) = &bases[index] { scopes.get(above) } else { None };
-        let others_may_exist = !matches!(&bases[index], Base::Image(image) if image == "scratch");
-        let own = || Vars { known: BTreeMap::new(), others_may_exist, escape: global.escape };
-        let mut vars = inherited.cloned().unwrap_or_else(own);
-        for instruction in stages[index].instructions {
-            step(instruction, stages, args, global, &mut vars, taken)?;
+        match instruction {
+            Instruction::Arg(arg) => declare(vars, &arg.arguments.value, self.args, &global.known),
+            Instruction::Env(env) => assign(vars, &env.arguments.value),
+            Instruction::Copy(copy) if self.froms(instruction).is_empty() => {
+                let flags = self.flags(&copy.options, &copy.copy);
+                taken.parents |= flags.get("parents").is_some();
+                taken.flags(&flags);
+                paths(&copy.src).for_each(|path| taken.source(vars.expand(path)));
+            }
+            Instruction::Add(add) => {
+                let flags = self.flags(&add.options, &add.add);
+                let sum = flags.get("checksum").map(|sum| vars.expand(sum).unwrap_or_default());
+                let fixed = sum.is_some_and(|sum| !sum.is_empty());
+                taken.flags(&flags);
+                paths(&add.src).for_each(|path| taken.add(vars.expand(path), fixed));
+            }
+            Instruction::Run(run) => {
+                for mount in self.flags(&run.options, &run.run).mounts() {
+                    match mount {
+                        Some(mount) if !mount.is_bind() || mount.get("from").is_some() => {}
+                        Some(bind) => taken.source(vars.expand(bind.source().unwrap_or("."))),
+                        None => taken.all("a --mount has quotes that cannot be read".into()),
+                    }
+                }
+            }
+            // What it takes depends on who builds on this stage.
+            Instruction::Onbuild(_) => {
+                taken.onbuild = true;
+                taken.all("ONBUILD steps take what they need later".into());
+            }
+            _ => {}
         }
-        scopes.insert(index, vars);
+        Ok(())
     }
-    Ok(())
+
+    /// Stages or images that an instruction copies or mounts from, as written.
+    fn froms(&self, instruction: &Instruction<'_>) -> Vec<String> {
+        match instruction {
+            Instruction::Copy(copy) => {
+                let flags = self.flags(&copy.options, &copy.copy);
+                flags.get("from").filter(|from| !from.is_empty()).map(str::to_owned).into_iter().collect()
+            }
+            Instruction::Run(run) => {
+                let flags = self.flags(&run.options, &run.run);
+                flags.mounts().flatten().filter_map(|mount| mount.get("from").map(str::to_owned)).collect()
+            }
+            Instruction::Onbuild(onbuild) => self.froms(&onbuild.instruction),
+            _ => Vec::new(),
+        }
+    }
+
+    fn flags<'b>(&self, parsed: &'b [Flag<'_>], keyword: &Keyword) -> Flags<'b> {
+        Flags::new(parsed, &self.text[keyword.span.end..], self.escape)
+    }
+
+    /// The stage that is built.
+    fn target(&self) -> Result<usize, String> {
+        let stages = &self.stages;
+        let Some(target) = self.target else { return Ok(stages.len().saturating_sub(1)) };
+        stage_index(stages, target).ok_or_else(|| {
+            let names = stages.iter().filter_map(|stage| stage.from.as_.as_ref()).map(|(_, name)| name.value.as_ref());
+            format!("no stage is called `{target}` (stages: {})", names.collect::<Vec<_>>().join(", "))
+        })
+    }
 }
 
 /// What a stage is built on.
@@ -215,101 +218,11 @@ fn base(above: &[Stage<'_, '_>], written: &str, global: &Vars) -> Result<Base, S
     }
 }
 
-fn step(
-    instruction: &Instruction<'_>,
-    stages: &[Stage<'_, '_>],
-    args: &Args,
-    global: &Vars,
-    vars: &mut Vars,
-    taken: &mut Taken,
-) -> Result<(), String> {
-    for from in froms(instruction) {
-        if from.contains('$') {
-            return Err(format!("--from={from}: BuildKit fills in no variables here (name it by `FROM {from} AS …` above)"));
-        }
-        if stage_index(stages, &from).is_none() && from != "scratch" {
-            taken.images.insert(from);
-        }
-    }
-    match instruction {
-        Instruction::Arg(arg) => declare(vars, &arg.arguments.value, args, &global.known),
-        Instruction::Env(env) => assign(vars, &env.arguments.value),
-        Instruction::Copy(copy) if flag(&copy.options, "from").is_none() => {
-            taken.parents |= copy.options.iter().any(|flag| flag.name.value.eq_ignore_ascii_case("parents"));
-            paths(&copy.src).for_each(|path| taken.source(vars.expand(path)));
-        }
-        Instruction::Add(add) => {
-            let sum = flag(&add.options, "checksum").map(|sum| vars.expand(sum).unwrap_or_default());
-            let fixed = sum.is_some_and(|sum| !sum.is_empty());
-            paths(&add.src).for_each(|path| taken.add(vars.expand(path), fixed));
-        }
-        Instruction::Run(run) => {
-            let binds = run.options.iter().filter_map(mount).filter(|mount| mount.is_bind() && mount.get("from").is_none());
-            for bind in binds {
-                taken.source(vars.expand(bind.source().unwrap_or(".")));
-            }
-        }
-        // What it takes depends on who builds on this stage.
-        Instruction::Onbuild(_) => {
-            taken.onbuild = true;
-            taken.all("ONBUILD steps take what they need later".into());
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// Stages or images that an instruction copies or mounts from, as written.
-fn froms(instruction: &Instruction<'_>) -> Vec<String> {
-    match instruction {
-        Instruction::Copy(copy) => flag(&copy.options, "from").map(str::to_owned).into_iter().collect(),
-        Instruction::Run(run) => {
-            run.options.iter().filter_map(mount).filter_map(|mount| mount.get("from").map(str::to_owned)).collect()
-        }
-        Instruction::Onbuild(onbuild) => froms(&onbuild.instruction),
-        _ => Vec::new(),
-    }
-}
-
-fn flag<'a>(options: &'a [Flag<'_>], name: &str) -> Option<&'a str> {
-    let flag = options.iter().find(|flag| flag.name.value.eq_ignore_ascii_case(name))?;
-    flag.value.as_ref().map(|value| value.value.as_ref())
-}
-
 fn paths<'a>(sources: &'a [Source<'_>]) -> impl Iterator<Item = &'a str> {
     sources.iter().filter_map(|source| match source {
         Source::Path(path) => Some(path.value.as_ref()),
         _ => None,
     })
-}
-
-/// `--mount=type=bind,source=a,target=/b`
-struct Mount<'a>(Vec<(&'a str, &'a str)>);
-
-fn mount<'a>(flag: &'a Flag<'_>) -> Option<Mount<'a>> {
-    let value = flag.value.as_ref().filter(|_| flag.name.value.eq_ignore_ascii_case("mount"))?;
-    let field = |field: &'a str| field.trim_matches('"').split_once('=').unwrap_or((field, ""));
-    Some(Mount(value.value.split(',').map(field).collect()))
-}
-
-impl<'a> Mount<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
-        // The last one counts, and `from=` is as good as none.
-        let found = self.0.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
-        found.filter(|value| name != "from" || !value.is_empty())
-    }
-
-    /// `source` and `src` are one field.
-    fn source(&self) -> Option<&'a str> {
-        let is_source = |key: &str| ["source", "src"].iter().any(|name| key.eq_ignore_ascii_case(name));
-        self.0.iter().rev().find(|(key, _)| is_source(key)).map(|(_, value)| *value)
-    }
-
-    fn is_bind(&self) -> bool {
-        // Whatever is not surely another one.
-        let others = ["cache", "tmpfs", "secret", "ssh"];
-        self.get("type").is_none_or(|kind| !others.iter().any(|other| kind.eq_ignore_ascii_case(other)))
-    }
 }
 
 fn stage_named(stages: &[Stage<'_, '_>], name: &str) -> Option<usize> {
@@ -318,14 +231,6 @@ fn stage_named(stages: &[Stage<'_, '_>], name: &str) -> Option<usize> {
 
 fn stage_index(stages: &[Stage<'_, '_>], name: &str) -> Option<usize> {
     stage_named(stages, name).or_else(|| name.parse().ok().filter(|index| *index < stages.len()))
-}
-
-fn target_index(stages: &[Stage<'_, '_>], target: Option<&str>) -> Result<usize, String> {
-    let Some(target) = target else { return Ok(stages.len().saturating_sub(1)) };
-    stage_index(stages, target).ok_or_else(|| {
-        let names = stages.iter().filter_map(|stage| stage.from.as_.as_ref()).map(|(_, name)| name.value.as_ref());
-        format!("no stage is called `{target}` (stages: {})", names.collect::<Vec<_>>().join(", "))
-    })
 }
 
 /// ARG: a build argument, else its default, else the value that the global scope has; else it changes nothing.

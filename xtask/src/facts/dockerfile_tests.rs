@@ -15,7 +15,7 @@ fn plain(text: &str) -> Dockerfile {
 
 #[test]
 fn images() {
-    let table: [(&str, &[&str]); 23] = [
+    let table: [(&str, &[&str]); 24] = [
         ("FROM python:3.11-slim", &["python:3.11-slim"]),
         ("from python AS Build\nFROM BUILD", &["python"]),
         ("FROM scratch\nCOPY x /", &[]),
@@ -33,6 +33,7 @@ fn images() {
         ("FROM a\nFROM b\nCOPY --from=7 /x /", &["7", "b"]),
         ("FROM a AS one\nFROM b AS unused\nFROM one", &["a"]),
         ("FROM a\nCOPY --from=late /x /y\nFROM b AS late\nFROM c\nCOPY --from=0 / /", &["a", "b", "c"]),
+        ("FROM a\nRUN --mount=\"dst=/a b\" --mount=from=\"c\",dst=/c x\nCOPY --from='d' /e /", &["a", "c", "d"]),
         ("# syntax=docker/dockerfile:1.7\nFROM a", &["a", "docker/dockerfile:1.7"]),
         ("#syntax = x/y\n# escape=`\nFROM a", &["a", "x/y"]),
         ("# a comment\n# syntax=x/y\nFROM a", &["a"]),
@@ -47,7 +48,7 @@ fn images() {
 
 #[test]
 fn sources_of_the_context() {
-    let table: [(&str, Option<&[&str]>); 29] = [
+    let table: [(&str, Option<&[&str]>); 35] = [
         ("", Some(&[])),
         ("COPY src /app", Some(&["src"])),
         ("COPY requirements*.txt ./setup.py /pkg/ /app/", Some(&["pkg", "requirements*.txt", "setup.py"])),
@@ -67,6 +68,12 @@ fn sources_of_the_context() {
         ("RUN --mount=type=Bind,source=a,target=/x make", Some(&["a"])),
         ("RUN --mount=type=bind,source=b,src=a,from=,target=/x make", Some(&["a"])),
         ("RUN --mount=type=Cache,target=/x make", Some(&[])),
+        ("RUN --mount=type=bind,\"source=my files\",target=/s --mount=type=bind,src=b,dst=/b ls /", Some(&["b", "my files"])),
+        ("RUN --mount='type=bind,\"source=a\"b' ls", None),
+        ("RUN --mount='type=bind,\"source=a,b\",dst=/s' ls", Some(&["a,b"])),
+        ("RUN --mount=from=i,dst=/i \\\n # note\n --mount=\"src=a b\" ls", Some(&["a b"])),
+        ("COPY --chown=\"a\" --from= c /", Some(&["c"])),
+        ("COPY --chown=\"a b\" c /", None),
         ("ARG BUILDARCH\nCOPY f-$BUILDARCH /x", None),
         ("RUN echo \"<<EOF\"\nCOPY a /x\nRUN <<EOF\nEOF", Some(&["a"])),
         ("ARG D=src\nCOPY $D/a /", Some(&["src/a"])),

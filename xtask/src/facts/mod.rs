@@ -3,6 +3,7 @@
 mod changes;
 pub mod content;
 pub mod dockerfile;
+mod flags;
 pub mod git;
 mod heredoc;
 pub mod ignore;
@@ -14,6 +15,7 @@ pub mod reading;
 mod shell;
 mod source;
 mod sources;
+mod taken;
 mod tree;
 mod volatile;
 mod words;
