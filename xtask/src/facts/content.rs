@@ -9,6 +9,7 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::ignore::Ignore;
+use super::sources::ALL;
 use super::tree::{Digests, Tree};
 use super::{Dockerfile, Facts};
 use crate::config::{Build, Config};
@@ -35,16 +36,14 @@ pub struct Content {
     pub ignore: Ignore,
 }
 
-/// The whole context, as a pattern.
-const ALL: &str = ".";
-
 /// What decides the content of a build; builds that agree in it share one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Asked<'a> {
     context: &'a Utf8Path,
     /// Which `.dockerignore`: that of the Dockerfile, where it has one of its own, else that of the context.
     ignore: Option<&'a Utf8Path>,
-    patterns: Vec<&'a str>,
+    /// Each with what is excluded from it.
+    patterns: Vec<(&'a str, Option<&'a Ignore>)>,
     whole: Option<String>,
     always: Option<&'a str>,
     parents: bool,
@@ -71,12 +70,12 @@ pub fn add(repo: &Utf8Path, config: &Config, facts: &mut Facts, stop: &(dyn Fn()
         let file = Some(repo.join(file)).filter(|file| file.is_file());
         let text = file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
         let mut tree = Tree::new(repo, context, Ignore::parse(&String::from_utf8_lossy(&text)));
-        let patterns: BTreeSet<&str> = members.iter().flat_map(|(asked, _)| asked.patterns.iter().copied()).collect();
-        tree.read(&patterns, &mut digests, stop);
-        if members.iter().flat_map(|(asked, _)| &asked.patterns).any(|pattern| tree.link(pattern).is_some()) {
+        let patterns = || members.iter().flat_map(|(asked, _)| asked.patterns.iter().map(|(pattern, _)| *pattern));
+        tree.read(&patterns().collect(), &mut digests, stop);
+        if patterns().any(|pattern| tree.link(pattern).is_some()) {
             tree.read(&BTreeSet::from([ALL]), &mut digests, stop);
         }
-        let mut known: BTreeMap<(&str, bool), String> = BTreeMap::new();
+        let mut known = BTreeMap::new();
         for (asked, builds) in members {
             let content = content(&asked, &tree, &mut known);
             let [first, others @ ..] = builds.as_slice() else { continue };
@@ -110,8 +109,10 @@ fn ask<'a>(
     };
     let whole = dockerfile.whole.clone().or_else(triggers);
     let patterns = match &dockerfile.sources {
-        Some(sources) if whole.is_none() => sources.iter().map(String::as_str).collect(),
-        _ => vec![ALL],
+        Some(sources) if whole.is_none() => {
+            sources.iter().map(|source| (source.as_str(), dockerfile.excludes.get(source))).collect()
+        }
+        _ => vec![(ALL, None)],
     };
     Asked {
         context: &build.context,
@@ -123,20 +124,26 @@ fn ask<'a>(
     }
 }
 
-fn content<'a>(asked: &Asked<'a>, tree: &Tree, known: &mut BTreeMap<(&'a str, bool), String>) -> Content {
-    let link = asked.patterns.iter().find_map(|pattern| tree.link(pattern).map(|link| format!("{pattern} goes through {link}")));
-    let patterns = if link.is_some() { &[ALL][..] } else { &asked.patterns };
-    let mut hash = |pattern: &&'a str| {
-        let hash = known.entry((pattern, asked.parents)).or_insert_with(|| tree.hash(pattern, asked.parents));
-        ((*pattern).to_owned(), hash.clone())
+/// Pattern, what is excluded, whether the folders around count → hash.
+type Known<'a> = BTreeMap<(&'a str, Option<&'a Ignore>, bool), String>;
+
+fn content<'a>(asked: &Asked<'a>, tree: &Tree, known: &mut Known<'a>) -> Content {
+    let link = |(pattern, _): &(&str, _)| tree.link(pattern).map(|link| format!("{pattern} goes through {link}"));
+    let link = asked.patterns.iter().find_map(link);
+    let patterns = if link.is_some() { &[(ALL, None)][..] } else { &asked.patterns };
+    let mut hash = |&(pattern, excludes): &(&'a str, Option<&'a Ignore>)| {
+        let read = || tree.hash(pattern, excludes, asked.parents);
+        (pattern.to_owned(), known.entry((pattern, excludes, asked.parents)).or_insert_with(read).clone())
     };
-    let missing: Vec<String> = patterns.iter().filter(|pattern| tree.lacks(pattern)).map(|&pattern| pattern.to_owned()).collect();
+    let missing = patterns.iter().map(|(pattern, _)| *pattern).filter(|pattern| tree.lacks(pattern));
+    let missing: Vec<String> = missing.map(str::to_owned).collect();
     // What is made between plan and build is not known here.
     let made_later = missing.first().map(|pattern| format!("{pattern} is not in the context {}", asked.context));
-    let volatile: BTreeSet<String> = patterns.iter().flat_map(|pattern| tree.volatile(pattern)).collect();
+    let volatile: BTreeSet<String> =
+        patterns.iter().flat_map(|(pattern, excludes)| tree.volatile(pattern, *excludes)).collect();
     let volatile = Vec::from_iter(volatile);
     let differs = (!volatile.is_empty()).then(|| volatile.join("; "));
-    let fault = patterns.iter().find_map(|pattern| tree.fault(pattern));
+    let fault = patterns.iter().find_map(|(pattern, _)| tree.fault(pattern));
     Content {
         sources: patterns.iter().map(&mut hash).collect(),
         whole: asked.whole.clone().or(link),

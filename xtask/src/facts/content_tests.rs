@@ -179,6 +179,56 @@ fn patterns_and_what_they_name() {
     }
 }
 
+/// Edits below `src`, and whether a COPY that excludes something sees each.
+#[test]
+fn what_is_excluded_does_not_count() {
+    let context = Context::new(&[("src/a", "1"), ("src/b.md", "1"), ("src/d/c.md", "1"), ("src/d/keep.md", "1"), ("x.md", "1")]);
+    for (steps, path, seen) in [
+        ("COPY --exclude=*.md src /src", "src/a", true),
+        ("COPY --exclude=*.md src /src", "src/b.md", false),
+        ("COPY --exclude=*.md src /src", "src/d/c.md", true),
+        ("COPY --exclude=**/*.md --exclude=!d/keep.md src /src", "src/d/c.md", false),
+        ("COPY --exclude=**/*.md --exclude=!d/keep.md src /src", "src/d/keep.md", true),
+        ("ADD --exclude=d --exclude=!d/keep.md src /src", "src/d/c.md", false),
+        ("ADD --exclude=d --exclude=!d/keep.md src /src", "src/d/keep.md", true),
+        ("COPY --exclude=\"*.md\" --exclude=target . /", "x.md", false),
+        ("COPY --exclude=*.md --exclude=target . /", "src/b.md", true),
+        ("COPY --exclude=src --exclude=target . /", "src/a", false),
+        ("COPY --exclude=x.md x.md /", "x.md", true),
+        ("COPY --exclude=*.md src/* /", "src/b.md", true),
+        // Another step takes it.
+        ("COPY --exclude=*.md src /one\nCOPY src /two", "src/b.md", true),
+        ("COPY --exclude=*.md src /one\nCOPY --exclude=b* src /two", "src/b.md", true),
+        ("COPY --exclude=*.md src /one\nCOPY --exclude=*.md src /two", "src/b.md", false),
+        // What is not understood leaves nothing out.
+        ("COPY --exclude=/b.md src /src", "src/b.md", true),
+        ("COPY --exclude=$X.md --exclude=*.md src /src", "src/b.md", true),
+        ("COPY --parents --exclude=**/*.md src /src", "src/b.md", true),
+        ("COPY --from=x --exclude=*.md src /src", "src/b.md", false),
+    ] {
+        let before = context.of(steps);
+        assert_eq!((&before.whole, &before.always), (&None, &None), "{steps}");
+        let read = dockerfile::read(&format!("FROM a\n{steps}\n"), &BTreeMap::new(), None, &[]).unwrap();
+        assert_eq!(dockerfile::takes(".".into(), Some(&read), Some(&before), path.into()), seen, "{steps} {path}");
+        context.write(path, &format!("{steps}{seen}"));
+        assert_eq!(before.sources != context.of(steps).sources, seen, "{steps} {path}");
+    }
+}
+
+#[test]
+fn a_folder_counts_for_what_is_left_in_it() {
+    let context = Context::new(&[("src/d/c.md", "1"), ("src/a", "1")]);
+    let folder = |steps: &str| {
+        let hashes = [0o700, 0o755].map(|mode| {
+            std::fs::set_permissions(context.path().join("src/d"), Permissions::from_mode(mode)).unwrap();
+            context.hash(steps)
+        });
+        hashes[0] != hashes[1]
+    };
+    assert!(folder("COPY src /") && folder("COPY --exclude=d --exclude=!d/c.md src /"));
+    assert!(!folder("COPY --exclude=d src /") && !folder("COPY --exclude=d --exclude=!d/x src /"));
+}
+
 #[test]
 fn each_dockerfile_may_have_its_own_ignore_file() {
     let context = Context::new(&[(".dockerignore", "a"), ("Dockerfile.own.dockerignore", "b"), ("a", "1"), ("b", "1")]);

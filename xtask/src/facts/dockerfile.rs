@@ -42,10 +42,13 @@ pub fn read(text: &str, args: &Args, target: Option<&str>, platforms: &[String])
         global_args().for_each(|text| declare(&mut global, text, args, &BTreeMap::new()));
         file.walk(&global, &mut taken)?;
     }
+    let sources = Some(taken.sources).filter(|_| !taken.everything);
+    let excludes = sources.iter().flatten().filter(|(_, excludes)| !excludes.is_empty());
     Ok(Dockerfile {
         sha256: hex(&Sha256::digest(text)),
         images: taken.images.into_iter().collect(),
-        sources: if taken.everything { None } else { Some(taken.sources.into_iter().collect()) },
+        excludes: excludes.map(|(source, excludes)| (source.clone(), excludes.clone())).collect(),
+        sources: sources.map(|sources| sources.into_keys().collect()),
         remotes: taken.remotes.into_iter().collect(),
         whole: taken.whole,
         always: taken.always,
@@ -66,9 +69,9 @@ pub fn takes(context: &Utf8Path, dockerfile: Option<&Dockerfile>, content: Optio
     if content.is_some_and(|content| content.ignore.ignores(inside.as_str())) {
         return false;
     }
-    let sources = dockerfile.and_then(|dockerfile| dockerfile.sources.as_ref());
-    let sources = sources.filter(|_| content.is_none_or(|content| content.whole.is_none()));
-    sources.is_none_or(|patterns| sources::take(patterns, inside.as_str()))
+    let dockerfile = dockerfile.filter(|_| content.is_none_or(|content| content.whole.is_none()));
+    let Some((dockerfile, patterns)) = dockerfile.and_then(|read| Some((read, read.sources.as_ref()?))) else { return true };
+    patterns.iter().any(|pattern| sources::takes(pattern, dockerfile.excludes.get(pattern), inside.as_str()))
 }
 
 /// A Dockerfile that was parsed, and what it is built with.
@@ -138,14 +141,16 @@ impl File<'_, '_> {
                 let flags = self.flags(&copy.options, &copy.copy);
                 taken.parents |= flags.get("parents").is_some();
                 taken.flags(&flags);
-                paths(&copy.src).for_each(|path| taken.source(vars.expand(path)));
+                let excludes = flags.excludes();
+                paths(&copy.src).for_each(|path| taken.source_without(vars.expand(path), &excludes));
             }
             Instruction::Add(add) => {
                 let flags = self.flags(&add.options, &add.add);
                 let sum = flags.get("checksum").map(|sum| vars.expand(sum).unwrap_or_default());
                 let fixed = sum.is_some_and(|sum| !sum.is_empty());
                 taken.flags(&flags);
-                paths(&add.src).for_each(|path| taken.add(vars.expand(path), fixed));
+                let excludes = flags.excludes();
+                paths(&add.src).for_each(|path| taken.add(vars.expand(path), fixed, &excludes));
             }
             Instruction::Run(run) => {
                 for mount in self.flags(&run.options, &run.run).mounts() {

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use parse_dockerfile::Flag;
 
+use super::ignore::Ignore;
+
 /// Name → value, in order.
 pub struct Flags<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
@@ -33,6 +35,19 @@ impl<'a> Flags<'a> {
 
     pub fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b str> {
         self.0.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    }
+
+    /// What `--exclude` of COPY and ADD leaves out of each source, by the rules of a `.dockerignore` from there on. Nothing
+    /// where a pattern may mean something else to BuildKit: then everything counts.
+    pub fn excludes(&self) -> Ignore {
+        let patterns: Vec<&str> = self.all("exclude").map(str::trim).collect();
+        let is_plain = |pattern: &&str| {
+            let inside = pattern.strip_prefix('!').unwrap_or(pattern);
+            !inside.starts_with(['/', '#', '!']) && !inside.contains(['$', '\n']) && !inside.contains("..")
+        };
+        // With `--parents` they begin elsewhere.
+        let is_known = self.get("parents").is_none() && patterns.iter().all(is_plain);
+        if is_known { Ignore::parse(&patterns.join("\n")) } else { Ignore::default() }
     }
 
     /// Those of `--mount`; `None`: BuildKit cannot read it either.

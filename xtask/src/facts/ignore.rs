@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 /// The patterns of one file, in order; the last that matches decides.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct Ignore {
     rules: Vec<Rule>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rule {
     /// Cleaned, without its `!`.
     pattern: String,
@@ -23,7 +23,7 @@ struct Rule {
     how: How,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum How {
     Exact,
     /// `docs/**`, `doc**`
@@ -35,7 +35,7 @@ enum How {
     Unknown,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Token {
     Char(char),
     /// `?`

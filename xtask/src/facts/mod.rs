@@ -3,6 +3,7 @@
 mod changes;
 pub mod content;
 pub mod dockerfile;
+mod entry;
 mod flags;
 pub mod git;
 mod heredoc;
@@ -37,6 +38,7 @@ use crate::plan::labels::MadeOf;
 use content::Content;
 use git::Git;
 pub use git::differing;
+use ignore::Ignore;
 
 /// Everything outside `images.toml` that decides a plan. Data, so that golden plans can be made of made-up facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +140,9 @@ pub struct Dockerfile {
     pub images: Vec<String>,
     /// Sources of COPY, ADD and bind mounts, relative to the context, as patterns; `None`: the whole context.
     pub sources: Option<Vec<String>>,
+    /// By source (`.`: the context): what `--exclude` leaves out of it, where every step that takes it leaves out the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub excludes: BTreeMap<String, Ignore>,
     /// What ADD downloads; its content is not known here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remotes: Vec<String>,

@@ -1,5 +1,10 @@
 //! What COPY and ADD take from the context: their sources as patterns, and whether a path is among them.
 
+use super::ignore::Ignore;
+
+/// The whole context, as a pattern.
+pub const ALL: &str = ".";
+
 /// A source as a pattern from the root of the context; `None`: the whole context.
 ///
 /// A leading `/` and `..` stay inside the context, as BuildKit does it.
@@ -17,21 +22,26 @@ pub fn clean(source: &str) -> Option<String> {
     Some(parts.join("/")).filter(|joined| !joined.is_empty())
 }
 
-/// Whether one of the patterns is that of the path or of a folder above it, by the rules of Go's
-/// <https://pkg.go.dev/path/filepath#Match>, with `**` for any number of folders (`COPY --parents`).
-pub fn take(patterns: &[String], path: &str) -> bool {
-    let path = path.split('/').collect::<Vec<_>>();
-    patterns.iter().any(|pattern| folders(&pattern.split('/').collect::<Vec<_>>(), &path))
+/// Whether the pattern is that of the path or of a folder above it, by the rules of Go's
+/// <https://pkg.go.dev/path/filepath#Match>, with `**` for any number of folders (`COPY --parents`). What is excluded in
+/// each folder that the pattern names is not taken; what the pattern names itself always is.
+pub fn takes(pattern: &str, excludes: Option<&Ignore>, path: &str) -> bool {
+    let is_left = |below: &[&str]| !below.is_empty() && excludes.is_some_and(|excludes| excludes.ignores(&below.join("/")));
+    let pattern = if pattern == ALL { Vec::new() } else { pattern.split('/').collect() };
+    folders(&pattern, &path.split('/').collect::<Vec<_>>(), &|below| !is_left(below))
 }
 
-fn folders(pattern: &[&str], path: &[&str]) -> bool {
+/// `takes`: whether what stands below one of the folders that the pattern names is taken.
+fn folders(pattern: &[&str], path: &[&str], takes: &dyn Fn(&[&str]) -> bool) -> bool {
     match (pattern, path) {
-        ([], _) => true,
-        (["**", rest @ ..], _) => folders(rest, path) || path.split_first().is_some_and(|(_, below)| folders(pattern, below)),
+        ([], below) => takes(below),
+        (["**", rest @ ..], _) => {
+            folders(rest, path, takes) || path.split_first().is_some_and(|(_, below)| folders(pattern, below, takes))
+        }
         (_, []) => false,
         ([first, rest @ ..], [name, below @ ..]) => {
             let (first, name) = (first.chars().collect::<Vec<_>>(), name.chars().collect::<Vec<_>>());
-            segment(&first, &name) && folders(rest, below)
+            segment(&first, &name) && folders(rest, below, takes)
         }
     }
 }
@@ -116,7 +126,7 @@ mod tests {
 
     #[test]
     fn taken() {
-        let table: [(&str, &[&str], &[&str]); 12] = [
+        let table: [(&str, &[&str], &[&str]); 13] = [
             ("src", &["src", "src/a.py", "src/a/b.py"], &["srcs", "a/src"]),
             ("requirements*.txt", &["requirements.txt", "requirements-dev.txt"], &["a/requirements.txt", "requirements.in"]),
             ("requirements/*.txt", &["requirements/ci.txt"], &["requirements/a/ci.txt", "requirements"]),
@@ -129,14 +139,35 @@ mod tests {
             (r"sr[b\]c]*", &["src", "sr]x"], &["sra"]),
             (r"[a\-c]", &["a", "-", "c"], &["b"]),
             ("ü*", &["üb"], &["u"]),
+            (".", &["a", "a/b"], &[]),
         ];
         for (pattern, yes, no) in table {
             for path in yes {
-                assert!(take(&[pattern.to_owned()], path), "{pattern} should take {path}");
+                assert!(takes(pattern, None, path), "{pattern} should take {path}");
             }
             for path in no {
-                assert!(!take(&[pattern.to_owned()], path), "{pattern} should not take {path}");
+                assert!(!takes(pattern, None, path), "{pattern} should not take {path}");
             }
+        }
+    }
+
+    #[test]
+    fn excluded() {
+        let excludes = Ignore::parse("*.md\n**/deep\n!deep/keep");
+        for (pattern, path, taken) in [
+            ("src", "src/a", true),
+            ("src", "src/a.md", false),
+            ("src", "src/x/a.md", true),
+            ("src", "src/deep/a", false),
+            ("src", "src/deep/keep", true),
+            (".", "a.md", false),
+            (".", "src/a.md", true),
+            // What the source itself names is no file in it.
+            ("src/*", "src/a.md", true),
+            ("*", "src/a.md", false),
+            ("a.md", "a.md", true),
+        ] {
+            assert_eq!(takes(pattern, Some(&excludes), path), taken, "{pattern} {path}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What the steps of a Dockerfile take, put together: images, sources, downloads, and what cannot be known of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::flags::Flags;
+use super::ignore::Ignore;
 use super::sources;
 use super::words::Gap;
 
@@ -10,7 +11,8 @@ use super::words::Gap;
 #[derive(Default)]
 pub struct Taken {
     pub images: BTreeSet<String>,
-    pub sources: BTreeSet<String>,
+    /// Source → what is left out of it.
+    pub sources: BTreeMap<String, Ignore>,
     pub remotes: BTreeSet<String>,
     /// Something takes the whole context, or it cannot be known what it takes; then `whole` says why.
     pub everything: bool,
@@ -45,9 +47,20 @@ impl Taken {
     }
 
     pub fn source(&mut self, word: Result<String, Gap>) {
+        self.source_without(word, &Ignore::default());
+    }
+
+    /// A source of which `--exclude` leaves something out.
+    pub fn source_without(&mut self, word: Result<String, Gap>, excludes: &Ignore) {
         match word.map(|source| sources::clean(&source)) {
-            Ok(Some(source)) => _ = self.sources.insert(source),
-            Ok(None) => self.everything = true,
+            Ok(None) if excludes.is_empty() => self.everything = true,
+            Ok(source) => {
+                let source = source.unwrap_or_else(|| sources::ALL.to_owned());
+                let known = self.sources.entry(source).or_insert_with(|| excludes.clone());
+                if known != excludes {
+                    *known = Ignore::default();
+                }
+            }
             Err(gap) => self.all(format!("{} is not known before the build", gap.what)),
         }
     }
@@ -65,7 +78,7 @@ impl Taken {
     }
 
     /// A source of ADD. Its content is that of another time unless the Dockerfile says which it has to be.
-    pub fn add(&mut self, word: Result<String, Gap>, fixed: bool) {
+    pub fn add(&mut self, word: Result<String, Gap>, fixed: bool, excludes: &Ignore) {
         match &word {
             Ok(source) if is_remote(source) => {
                 if !fixed && !names_commit(source) {
@@ -73,7 +86,7 @@ impl Taken {
                 }
                 self.remotes.insert(source.clone());
             }
-            Ok(_) => self.source(word),
+            Ok(_) => self.source_without(word, excludes),
             Err(gap) => {
                 self.always.get_or_insert(format!("ADD may download what {} says", gap.what));
                 self.source(word);

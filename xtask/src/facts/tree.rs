@@ -2,29 +2,25 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use camino::Utf8Path;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
+use super::entry::{self, Digest, Entry, Kind, Same, by_part, is_in, join};
 use super::ignore::Ignore;
 use super::sources;
 use super::volatile::Volatile;
 use crate::parallel;
 
-type Digest = [u8; 32];
-
 /// By device and inode, over all contexts of a run: each file is read once.
 #[derive(Default)]
 pub struct Digests(HashMap<Same, Result<Digest, String>>);
-
-/// Device, inode, size and two times: some file systems give one inode number to several files.
-type Same = (u64, u64, u64, [(i64, i64); 2]);
 
 /// A context as the builds with one `.dockerignore` see it.
 pub struct Tree {
@@ -39,50 +35,6 @@ pub struct Tree {
     faults: Vec<(String, String)>,
 }
 
-struct Entry {
-    /// From the root of the context; lossy where it is not UTF-8.
-    path: String,
-    /// The name, where `path` is lossy.
-    raw: Option<PathBuf>,
-    kind: Kind,
-    mode: u32,
-    size: u64,
-    same: Same,
-    digest: Result<Digest, String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Folder,
-    File,
-    Link,
-    /// A pipe, a socket or a device: never opened.
-    Other(char),
-}
-
-impl Kind {
-    fn of(metadata: &Metadata) -> Kind {
-        let kind = metadata.file_type();
-        match () {
-            () if kind.is_dir() => Kind::Folder,
-            () if kind.is_file() => Kind::File,
-            () if kind.is_symlink() => Kind::Link,
-            () if kind.is_fifo() => Kind::Other('p'),
-            () if kind.is_socket() => Kind::Other('s'),
-            () => Kind::Other('d'),
-        }
-    }
-
-    fn letter(self) -> char {
-        match self {
-            Kind::Folder => 'D',
-            Kind::File => 'F',
-            Kind::Link => 'L',
-            Kind::Other(letter) => letter,
-        }
-    }
-}
-
 impl Tree {
     pub fn new(repo: &Utf8Path, context: &Utf8Path, ignore: Ignore) -> Tree {
         let root = repo.join(context);
@@ -94,7 +46,7 @@ impl Tree {
     /// Finds, walks and hashes what the patterns take (`.` is everything), together with what was read before.
     pub fn read(&mut self, patterns: &BTreeSet<&str>, digests: &mut Digests, stop: &(dyn Fn() -> bool + Sync)) {
         for pattern in patterns {
-            let parts = if *pattern == "." { Vec::new() } else { pattern.split('/').collect() };
+            let parts = if *pattern == sources::ALL { Vec::new() } else { pattern.split('/').collect() };
             let mut found = Vec::new();
             let named = self.find("", &parts, &mut found).map(|()| found);
             self.named.insert((*pattern).to_owned(), named);
@@ -132,7 +84,7 @@ impl Tree {
         if first.contains(['*', '?', '[', '\\']) {
             for entry in std::fs::read_dir(self.root.join(at)).into_iter().flatten().flatten() {
                 let name = entry.file_name().into_string().map_err(|name| join(at, &name.to_string_lossy()))?;
-                names.extend(Some(name).filter(|name| deep || name == first || sources::take(&[(*first).to_owned()], name)));
+                names.extend(Some(name).filter(|name| deep || name == first || sources::takes(first, None, name)));
             }
             names.sort();
         } else {
@@ -238,19 +190,20 @@ impl Tree {
 
     /// Whether a pattern without wildcards names nothing.
     pub fn lacks(&self, pattern: &str) -> bool {
-        let wild = pattern == "." || pattern.contains(['*', '?', '[', '\\']);
-        !wild && self.ranges(pattern).all(<[Entry]>::is_empty) && !self.tops(pattern).iter().any(|top| self.volatile.has(top))
+        let wild = pattern == sources::ALL || pattern.contains(['*', '?', '[', '\\']);
+        let is_empty = || self.ranges(pattern).all(|(_, entries)| entries.is_empty());
+        !wild && is_empty() && !self.tops(pattern).iter().any(|top| self.volatile.has(top))
     }
 
     /// What a pattern takes that no two runs or clones find the same, as a sentence each.
-    pub fn volatile(&self, pattern: &str) -> Vec<String> {
-        self.volatile.taken(pattern, self.tops(pattern))
+    pub fn volatile(&self, pattern: &str, excludes: Option<&Ignore>) -> Vec<String> {
+        self.volatile.taken(pattern, excludes, self.tops(pattern))
     }
 
     /// Why the hash of a pattern does not say what is taken.
     pub fn fault(&self, pattern: &str) -> Option<String> {
         let folder = self.faults.iter().find(|(path, _)| self.tops(pattern).iter().any(|top| is_in(path, top)));
-        let file = || self.ranges(pattern).flatten().find_map(|entry| entry.digest.as_ref().err());
+        let file = || self.ranges(pattern).flat_map(|(_, entries)| entries).find_map(|entry| entry.digest.as_ref().err());
         folder.map(|(_, why)| why).or_else(file).cloned()
     }
 
@@ -259,17 +212,18 @@ impl Tree {
         self.named.get(pattern).and_then(|tops| tops.as_ref().ok()).map_or(&[], Vec::as_slice)
     }
 
-    /// The entries of each path that a pattern names.
-    fn ranges(&self, pattern: &str) -> impl Iterator<Item = &[Entry]> {
+    /// Each path that a pattern names, with the entries there.
+    fn ranges(&self, pattern: &str) -> impl Iterator<Item = (&str, &[Entry])> {
         self.tops(pattern).iter().map(|top| {
             let from = self.entries.partition_point(|entry| by_part(&entry.path, top) == Ordering::Less);
             let len = self.entries[from..].partition_point(|entry| is_in(&entry.path, top));
-            &self.entries[from..from + len]
+            (top.as_str(), &self.entries[from..from + len])
         })
     }
 
-    /// SHA-256 in hex over everything that a pattern takes. `parents`: and over the folders around it.
-    pub fn hash(&self, pattern: &str, parents: bool) -> String {
+    /// SHA-256 in hex over everything that a pattern takes, but for what is excluded below each path that it names.
+    /// `parents`: and over the folders around it.
+    pub fn hash(&self, pattern: &str, excludes: Option<&Ignore>, parents: bool) -> String {
         let mut hash = Sha256::new();
         if parents {
             let tops = self.tops(pattern).iter();
@@ -280,7 +234,7 @@ impl Tree {
             }
         }
         let mut line = Vec::new();
-        for entry in self.ranges(pattern).flatten() {
+        for entry in self.ranges(pattern).flat_map(|(top, entries)| entry::left(top, entries, excludes)) {
             let name = entry.raw.as_ref().map_or(entry.path.as_bytes(), |raw| raw.as_os_str().as_bytes());
             // The permissions of a link mean nothing.
             let mode = if entry.kind == Kind::Link { 0 } else { entry.mode & 0o7777 };
@@ -291,14 +245,6 @@ impl Tree {
             hash.update(&line);
         }
         super::hex(&hash.finalize())
-    }
-}
-
-impl Entry {
-    fn new(path: String, raw: Option<PathBuf>, metadata: &Metadata) -> Entry {
-        let times = [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())];
-        let same = (metadata.dev(), metadata.ino(), metadata.len(), times);
-        Entry { path, raw, kind: Kind::of(metadata), mode: metadata.mode(), size: metadata.len(), same, digest: Ok([0; 32]) }
     }
 }
 
@@ -381,18 +327,4 @@ fn attributes(path: &Path) -> io::Result<Vec<u8>> {
         all.extend(format!("{} {len} ", name.len()).bytes().chain(name.iter().copied()).chain(value[..len].iter().copied()));
     }
     Ok(all)
-}
-
-fn join(at: &str, name: &str) -> String {
-    if at.is_empty() { name.to_owned() } else { format!("{at}/{name}") }
-}
-
-/// The order in which a walk meets paths.
-fn by_part(a: &str, b: &str) -> Ordering {
-    a.split('/').filter(|part| !part.is_empty()).cmp(b.split('/').filter(|part| !part.is_empty()))
-}
-
-/// Whether a path is another one, or in it; everything is in "".
-pub fn is_in(path: &str, top: &str) -> bool {
-    top.is_empty() || path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -4,7 +4,7 @@ use camino::Utf8Path;
 
 use super::ignore::Ignore;
 use super::sources;
-use super::tree::is_in;
+use super::entry::is_in;
 
 /// Paths from the root of a context, where `.dockerignore` does not leave them out.
 pub struct Volatile {
@@ -34,9 +34,12 @@ impl Volatile {
     }
 
     /// What a pattern takes of it, as a sentence each. `named`: the paths that the pattern names.
-    pub fn taken(&self, pattern: &str, named: &[String]) -> Vec<String> {
-        let state = self.state.iter().filter(|state| pattern == "." || sources::take(&[pattern.to_owned()], state));
-        let git = self.git.iter().filter(|git| named.iter().any(|top| is_in(git, top) || is_in(top, git)));
+    pub fn taken(&self, pattern: &str, excludes: Option<&Ignore>, named: &[String]) -> Vec<String> {
+        let returns = |path: &str| excludes.is_some_and(|excludes| excludes.may_return(path));
+        let takes = |path: &str| sources::takes(pattern, excludes, path);
+        let state = self.state.iter().filter(|state| takes(state) || (pattern == sources::ALL && returns(state)));
+        let holds = |git: &str, top: &String| is_in(git, top) && (takes(&format!("{git}/index")) || returns(git));
+        let git = self.git.iter().filter(|git| named.iter().any(|top| is_in(top, git) || holds(git, top)));
         let state = state.map(|path| format!("{path} is taken, which each run changes (add it to .dockerignore)"));
         let git = git.map(|path| format!("{path} is taken, which is another one in each clone (add it to .dockerignore)"));
         state.chain(git).collect()
