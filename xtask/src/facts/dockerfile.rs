@@ -126,18 +126,19 @@ impl File<'_, '_> {
 
     /// What one instruction takes, and what it does to the variables behind it.
     fn step(&self, instruction: &Instruction<'_>, global: &Vars, vars: &mut Vars, taken: &mut Taken) -> Result<(), String> {
-        for from in self.froms(instruction) {
+        let froms = self.froms(instruction);
+        for from in &froms {
             if from.contains('$') {
                 return Err(format!("--from={from}: BuildKit fills in no variables here (name it by `FROM {from} AS …` above)"));
             }
-            if stage_index(&self.stages, &from).is_none() && from != "scratch" {
-                taken.images.insert(from);
+            if stage_index(&self.stages, from).is_none() && from != "scratch" {
+                taken.images.insert(from.clone());
             }
         }
         match instruction {
             Instruction::Arg(arg) => declare(vars, &arg.arguments.value, self.args, &global.known),
             Instruction::Env(env) => assign(vars, &env.arguments.value),
-            Instruction::Copy(copy) if self.froms(instruction).is_empty() => {
+            Instruction::Copy(copy) if froms.is_empty() => {
                 let flags = self.flags(&copy.options, &copy.copy);
                 taken.parents |= flags.get("parents").is_some();
                 taken.flags(&flags);

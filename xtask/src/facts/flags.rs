@@ -15,10 +15,8 @@ impl<'a> Flags<'a> {
     /// As they were parsed, where they are plain; else cut anew from what stands behind the keyword.
     pub fn new(parsed: &'a [Flag<'_>], behind: &str, escape: char) -> Flags<'a> {
         let value = |flag: &'a Flag<'_>| flag.value.as_ref().map_or("", |value| &value.value);
-        let special = |flag: &Flag<'_>| {
-            flag.value.as_ref().is_some_and(|value| value.value.contains(['"', '\'', escape]))
-                || flag.name.value.contains(['"', '\''])
-        };
+        let has_quotes = |text: &str| text.contains('"') || text.contains('\'') || text.contains(escape);
+        let special = |flag: &'a Flag<'_>| has_quotes(value(flag)) || has_quotes(&flag.name.value);
         if !parsed.iter().any(special) {
             return Flags(parsed.iter().map(|flag| (Cow::from(&*flag.name.value), Cow::from(value(flag)))).collect());
         }

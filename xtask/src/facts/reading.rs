@@ -25,7 +25,7 @@ pub fn read_all(repo: &Utf8Path, config: &Config, event: &Event, rendered: &BTre
     let mut by_path: BTreeMap<&Utf8PathBuf, (&Build, Dockerfile)> = BTreeMap::new();
     // What is wrong with it is said by the planner.
     let version = version(config, event).ok().flatten();
-    let same = |a: &Build, b: &Build| (&a.args, &a.target, platforms(event, a)) == (&b.args, &b.target, platforms(event, b));
+    let same = |a: &Build, b: &Build| (&a.args, &a.target) == (&b.args, &b.target) && platforms(event, a) == platforms(event, b);
     for build in &config.builds {
         let path = &build.dockerfile;
         if by_path.get(path).is_some_and(|(first, _)| same(first, build)) {
