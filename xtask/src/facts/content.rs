@@ -139,8 +139,7 @@ fn content<'a>(asked: &Asked<'a>, tree: &Tree, known: &mut Known<'a>) -> Content
     let missing: Vec<String> = missing.map(str::to_owned).collect();
     // What is made between plan and build is not known here.
     let made_later = missing.first().map(|pattern| format!("{pattern} is not in the context {}", asked.context));
-    let volatile: BTreeSet<String> =
-        patterns.iter().flat_map(|(pattern, excludes)| tree.volatile(pattern, *excludes)).collect();
+    let volatile: BTreeSet<String> = patterns.iter().flat_map(|(pattern, excludes)| tree.volatile(pattern, *excludes)).collect();
     let volatile = Vec::from_iter(volatile);
     let differs = (!volatile.is_empty()).then(|| volatile.join("; "));
     let fault = patterns.iter().find_map(|(pattern, _)| tree.fault(pattern));

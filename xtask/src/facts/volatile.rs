@@ -2,9 +2,9 @@
 
 use camino::Utf8Path;
 
+use super::entry::is_in;
 use super::ignore::Ignore;
 use super::sources;
-use super::entry::is_in;
 
 /// Paths from the root of a context, where `.dockerignore` does not leave them out.
 pub struct Volatile {

@@ -118,7 +118,8 @@ fn tags<'a>(stock: &'a Stock, rules: &Rules<'_>) -> Vec<Tag<'a>> {
         let kind = rules.kinds.kind(&stock.repository, text);
         let (commit, time) = match &kind {
             Kind::Once { named, .. } => (named.commit.as_deref(), named.time.as_deref()),
-            Kind::Candidate { run } => (Some(run.as_str()), None),
+            // The digits of a commit, then those of an event.
+            Kind::Candidate { run } => (run.split('_').next(), None),
             _ => (None, None),
         };
         let at = [manifest.at, commit.and_then(rules.commits), time.and_then(stock::seconds)].into_iter().flatten().max();

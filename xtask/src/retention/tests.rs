@@ -179,11 +179,11 @@ fn what_runs_leave_goes_when_they_are_over() {
     let world = World::of(Memory::default());
     add(&world.memory, 1, OLD, &["v1.0.0", &format!("tested-{KEY}-{KEY}"), "released-v1.0.0"]);
     // Runs of GitHub and of people; the numbers say which one is newer, whatever the images say.
-    for (n, run) in [(1, "9"), (2, "10"), (3, "11"), (4, "20260101000000"), (5, "20260201000000"), (6, "0123456789ab")] {
+    for (n, run) in [(1, "9"), (2, "10"), (3, "11"), (4, "20260101000000"), (5, "20260201000000"), (6, "0123456789ab_0a1b2c")] {
         add(&world.memory, n, &format!("2026-{:02}-01T00:00:00Z", 8 - n), &[&format!("candidate-{KEY}-{run}")]);
     }
     add(&world.memory, 5, "2026-05-01T00:00:00Z", &[]);
-    assert_eq!(world.goes().0, [format!(":candidate-{KEY}-0123456789ab"), format!(":candidate-{KEY}-9")]);
+    assert_eq!(world.goes().0, [format!(":candidate-{KEY}-0123456789ab_0a1b2c"), format!(":candidate-{KEY}-9")]);
     assert_eq!(world.because(&format!("candidate-{KEY}-10")), "one of the 2 newest runs");
     assert_eq!(world.because(&format!("tested-{KEY}-{KEY}")), "its image stays");
     // What nothing publishes any more.

@@ -76,12 +76,17 @@ fn peeked(said: &Value, platforms: Vec<String>) -> Option<Peeked> {
         None => said.as_object()?.values().collect(),
     };
     let platforms = match platforms.is_empty() {
-        true => configs.iter().map(|config| Image::from_config(config).platform).collect(),
+        true => configs.iter().map(|config| Image::from_config(config).platform).filter(|name| is_whole(name)).collect(),
         false => platforms,
     };
     let steps = |config: &&Value| config["config"]["OnBuild"].as_array().is_some_and(|steps| !steps.is_empty());
     let made_of = MadeOf::read(|label| configs.first()?["config"]["Labels"][label].as_str());
     Some(Peeked { has_triggers: configs.iter().any(steps), made_of, platforms })
+}
+
+/// A configuration need not say which platform it is for.
+fn is_whole(platform: &str) -> bool {
+    platform.split('/').all(|part| !part.is_empty())
 }
 
 #[cfg(test)]
@@ -103,6 +108,7 @@ mod tests {
         assert_eq!(of(&table, &[]), (true, "linux/amd64 linux/arm64".into()));
         // The index said more than the configuration of its first image.
         assert_eq!(of(&config("amd64"), &["linux/amd64", "linux/arm64"]), (true, "linux/amd64 linux/arm64".into()));
+        assert_eq!(of(&json!({ "rootfs": {}, "config": { "OnBuild": ["RUN x"] } }), &[]), (true, String::new()));
         assert_eq!(peeked(&json!([]), Vec::new()), None);
     }
 }
