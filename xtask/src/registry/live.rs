@@ -297,7 +297,10 @@ impl Registry for Live {
         let write = self.effect(Effect::Change);
         match self.write(docker::imagetools_create(write, &source, reference, Some(reference)))? {
             Answer::Printed => Ok(None),
-            _ => self.digest(reference),
+            _ => {
+                let lost = || Fault::failed(format!("{reference} was written, and is not there"));
+                Ok(Some(self.digest(reference)?.ok_or_else(lost)?))
+            }
         }
     }
 

@@ -118,7 +118,9 @@ impl Registry for View<'_> {
 
     fn twin(&self, _repository: &str, index: &Digest, reference: &str) -> Result<Option<Digest>> {
         (self.hook)(&Op::Write(reference.into()))?;
-        let twin = Digest::parse(&format!("sha256:f{}", &index.hex()[1..]))?;
+        // Before or after it in the order of digests.
+        let number = u32::from_str_radix(&index.hex()[56..], 16)?;
+        let twin = d(if number % 2 == 0 { number / 2 } else { number * 2 });
         let mut images = self.memory.images.lock().unwrap();
         let mut links = self.memory.links.lock().unwrap();
         if let (Some(image), Some(link)) = (images.get(index).cloned(), links.get(index).cloned()) {

@@ -69,7 +69,7 @@ fn remove(registry: &dyn Registry, repository: &str, doomed: &Doomed) -> Result<
     if doomed.images.is_empty() {
         return registry.delete(repository, &doomed.digest);
     }
-    let twin = match doomed.is_marked {
+    let twin = match doomed.is_twin {
         true => None,
         false => registry.twin(repository, &doomed.digest, &format!("{repository}:{REMOVED}{}", &doomed.digest.hex()[..12]))?,
     };

@@ -68,7 +68,7 @@ pub struct Doomed {
     /// Of an index: what it alone leads to, and what goes with it.
     pub images: Vec<Digest>,
     /// A removal that was cut short has left it, to lead to these images.
-    pub is_marked: bool,
+    pub is_twin: bool,
 }
 
 /// Why it stays, or why it goes.
@@ -215,11 +215,13 @@ fn conclude(stocks: &[Stock], tags: &[Tag<'_>], rules: &Rules<'_>) -> (Vec<Verdi
         let mut seen = BTreeSet::new();
         let mut goes = |digest: &Digest| !live.contains(digest) && seen.insert(digest.clone());
         let mut delete = Vec::new();
-        for manifest in indexes.into_iter().chain(images) {
+        let is_twin = |digest: &Digest| tags().any(|tag| tag.kind == Kind::Removed && tag.manifest.digest == *digest);
+        // Last what leads to images, where the index that they are of is still there.
+        let (twins, indexes): (Vec<&Manifest>, Vec<&Manifest>) = indexes.into_iter().partition(|index| is_twin(&index.digest));
+        for manifest in indexes.into_iter().chain(images).chain(twins) {
             if goes(&manifest.digest) {
                 let images = manifest.children.iter().filter(|child| !is_listed(child) && goes(child)).cloned().collect();
-                let is_marked = tags().any(|tag| tag.kind == Kind::Removed && tag.manifest.digest == manifest.digest);
-                delete.push(Doomed { digest: manifest.digest.clone(), images, is_marked });
+                delete.push(Doomed { digest: manifest.digest.clone(), images, is_twin: is_twin(&manifest.digest) });
             }
         }
         removals.push(Removal { repository: stock.repository.clone(), untag, delete });

@@ -94,6 +94,16 @@ impl World {
         format!("{}{}", if found.stays { "" } else { "goes: " }, found.because)
     }
 
+    /// Applied until it dies before one more write; whether it did.
+    fn killed(&self, writes: usize) -> bool {
+        let seen = AtomicUsize::new(0);
+        let dies = self.memory.hooked(move |op| {
+            anyhow::ensure!(!op.changes() || seen.fetch_add(1, Ordering::SeqCst) < writes, "killed");
+            Ok(())
+        });
+        self.apply(&dies).is_err()
+    }
+
     fn apply(&self, registry: &dyn Registry) -> Result<Vec<Applied>> {
         let (stocks, _, removals) = self.decide();
         stocks.iter().zip(&removals).map(|(stock, removal)| apply(registry, stock, removal)).collect()
@@ -246,6 +256,23 @@ fn what_is_published_meanwhile_stays() {
     assert_eq!(applied.gone, [format!("{REPOSITORY}@{}", d(4))]);
 }
 
+#[test]
+fn killed_twice_anywhere_it_leaves_nothing_broken_and_nothing_behind() {
+    // The twin of an index comes before it in the list, or after it.
+    for (index_at, first, second) in
+        (0..10).flat_map(|first| (0..10).flat_map(move |second| [(30, first, second), (31, first, second)]))
+    {
+        let world = World::of(versions());
+        index(&world.memory, index_at, &[40, 41], &["v0.1.0"]);
+        for writes in [first, second] {
+            let died = world.killed(writes);
+            assert!(is_whole(&world) && lost(&world).is_empty(), "{index_at}, killed after {first} and {second} writes: {died}");
+        }
+        world.apply(&world.memory.view()).unwrap();
+        assert_eq!(world.memory.images.lock().unwrap().len(), 2, "{index_at}, killed after {first} and {second} writes");
+    }
+}
+
 /// (digest, children, tags), each of them small numbers.
 fn repository() -> impl Strategy<Value = Vec<(BTreeSet<u32>, Vec<usize>, bool)>> {
     prop::collection::vec(
@@ -305,20 +332,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_stays_is_whole_and_a_second_look_finds_nothing(parts in repository(), killed in 0..30_usize, lists_all in any::<bool>()) {
+    fn what_stays_is_whole_and_a_second_look_finds_nothing(parts in repository(), killed in prop::collection::vec(0..8_usize, 1..4), lists_all in any::<bool>()) {
         let world = made(&parts, lists_all);
         let stays: BTreeSet<String> =
             world.decide().1.into_iter().filter(|verdict| verdict.stays).map(|verdict| verdict.reference).filter(|name| !name.contains('@')).collect();
         let never_tagged = lost(&world);
-        // Killed before any of its writes: nothing is named then that is not there, and nothing is lost.
-        let seen = AtomicUsize::new(0);
-        let dies = world.memory.hooked(move |op| {
-            anyhow::ensure!(!op.changes() || seen.fetch_add(1, Ordering::SeqCst) < killed, "killed");
-            Ok(())
-        });
-        let died = world.apply(&dies).is_err();
-        prop_assert!(is_whole(&world), "killed: {died}");
-        prop_assert!(lists_all || lost(&world) == never_tagged, "killed: {died}");
+        // Killed before any of its writes, more than once: nothing is named then that is not there, and nothing is lost.
+        for writes in killed {
+            let died = world.killed(writes);
+            prop_assert!(is_whole(&world), "killed: {died}");
+            prop_assert!(lists_all || lost(&world) == never_tagged, "killed: {died}");
+        }
         world.apply(&world.memory.view()).unwrap();
         prop_assert!(is_whole(&world));
         prop_assert!(lists_all || lost(&world) == never_tagged);

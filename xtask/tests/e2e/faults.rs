@@ -118,8 +118,8 @@ fn ctrl_c_between_two_writes_takes_back_what_was_written() {
 #[cfg(target_os = "linux")]
 fn on_a_full_disk(tiny: &Tiny, args: &[&str], version: &str, left: usize) -> Ran {
     const SCRIPT: &str = r#"
-        left=$1 journal=target/slipway/journal-$(git rev-parse HEAD | cut -c 1-12).jsonl
-        shift
+        left=$1 journal=target/slipway/journal-$2.jsonl
+        shift 2
         mount -t tmpfs -o size=64k none target/slipway || exit 99
         echo 0000000 >target/slipway/lock
         echo '*' >target/slipway/.gitignore
@@ -128,11 +128,14 @@ fn on_a_full_disk(tiny: &Tiny, args: &[&str], version: &str, left: usize) -> Ran
         cat /dev/zero >target/slipway/full 2>/dev/null
         "$@"
     "#;
+    let event = format!("tag:{version}");
+    let plan = Ran::from(tiny.command(&["plan", "--event", &event, "--json"]).output().unwrap()).expect(0).json();
+    let run = plan["builds"][0]["test"]["candidate"].as_str().unwrap().rsplit('-').next().unwrap().to_owned();
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     let inside = tiny.command(args);
     let mut command = Command::new("unshare");
     command.args(["--mount", if is_root { "--propagation=private" } else { "--map-root-user" }, "sh", "-c", SCRIPT, "sh"]);
-    command.arg(left.to_string()).arg(inside.get_program()).args(inside.get_args()).args(["--event", &format!("tag:{version}")]);
+    command.args([&left.to_string(), &run]).arg(inside.get_program()).args(inside.get_args()).args(["--event", &event]);
     for (name, value) in inside.get_envs() {
         assert!(value.is_none());
         command.env_remove(name);
