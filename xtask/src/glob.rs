@@ -38,13 +38,16 @@ fn split(pattern: &str) -> (&str, bool) {
 }
 
 fn matches(body: &str, name: &str) -> bool {
-    // Most patterns are plain names or `folder/**`, which need no regular expression.
+    // Most patterns are plain names, `v*` or `folder/**`, which need no regular expression.
     let plain = |text: &str| !text.contains(['*', '?', '+', '[', '\\']);
     if plain(body) {
         return body == name;
     }
     if let Some(folder) = body.strip_suffix("**").filter(|folder| folder.ends_with('/') && plain(folder)) {
         return name.starts_with(folder);
+    }
+    if let Some(head) = body.strip_suffix('*').filter(|head| plain(head)) {
+        return name.strip_prefix(head).is_some_and(|rest| !rest.contains('/'));
     }
     KNOWN.with_borrow_mut(|known| {
         if !known.contains_key(body) {

@@ -1,6 +1,6 @@
 //! From configuration, event and facts to the plan: who is in, and everything that will be done for each build.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Result;
 
@@ -60,7 +60,9 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     warnings.extend(not_yet(config, publishes));
     warnings.sort();
     warnings.dedup();
-    let is_left = |build: &&config::Build| selection.skipped.iter().any(|(id, why)| *id == build.id && why == select::NARROWED);
+    let narrowed = selection.skipped.iter().filter(|(_, why)| why == select::NARROWED).map(|(id, _)| id.as_str());
+    let narrowed: BTreeSet<&str> = narrowed.collect();
+    let is_left = |build: &&config::Build| narrowed.contains(build.id.as_str());
     let left: Vec<&str> = config.builds.iter().filter(is_left).map(|build| build.repository.as_str()).collect();
     Ok(Plan {
         schema: 1,
