@@ -65,7 +65,7 @@ fn end_to_end(context: &Context) -> Result<()> {
         let most = step(runner, "end to end, two at once", &tests("2", &most));
         let alone = most.and_then(|()| step(runner, "end to end, one by one", &tests("1", &alone)));
         let scanner = scanner.join().unwrap_or_else(|_| Err(Fault::failed("cannot build Trivy").into()));
-        alone.and(scanner).and_then(|()| step(runner, "end to end, scans", &tests("1", &[SCANS])))
+        alone.and(scanner).and_then(|()| step(runner, "end to end, scans", &tests("2", &[SCANS])))
     });
     if !was_up {
         sandbox::down(runner, false)?;
