@@ -142,6 +142,7 @@ mod tests {
         let published = format!("{text}[on.schedule]\ncron = '0 3 * * 0'\ntags = ['latest']\n");
         assert_eq!(planned(&published, "branch:main", Some("app")), rows(&[("app", both)]));
     }
+
     #[test]
     fn a_published_parent_is_for_what_its_registry_says() {
         let config = config(&format!(

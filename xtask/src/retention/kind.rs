@@ -61,8 +61,8 @@ impl Kinds {
     pub fn of(config: &Config) -> Kinds {
         let mut kinds = Kinds::default();
         for build in config.builds.iter().filter(|build| build.publish && !build.local_only) {
-            kinds.0.entry(config.with_registry(&build.candidates)).or_default();
-            let templates = kinds.0.entry(config.with_registry(&build.repository)).or_default();
+            kinds.0.entry(config.with_target(&build.candidates)).or_default();
+            let templates = kinds.0.entry(config.with_target(&build.repository)).or_default();
             let publishes = |event: &EventKey| !matches!(event, EventKey::PullRequest | EventKey::Local);
             let policies = build.on.iter().filter(|policy| publishes(&policy.event));
             for text in policies.flat_map(|policy| &policy.tags).filter(|text| is_written_once(text)) {
@@ -161,6 +161,13 @@ fn time(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::plan::testing::config;
+
+    #[test]
+    fn a_rehearsal_cleans_up_what_it_wrote() {
+        let mut config = config("[image.i]\n");
+        config.rehearsal = Some("localhost:9".into());
+        assert_eq!(Kinds::of(&config).repositories().collect::<Vec<_>>(), ["localhost:9/acme/i"]);
+    }
 
     #[test]
     fn tags_as_templates_and_runs_name_them() {

@@ -34,7 +34,7 @@ pub fn check(context: &Context) -> Result<()> {
         let fault = Fault::usage(format!("cannot clean up: {} has no [retention]", config.file));
         return Err(fault.hint("add `[retention]`; its defaults are `keep = 5` and `grace = \"24h\"`").into());
     }
-    if config.registry.is_empty() {
+    if config.target().is_empty() {
         return Err(Fault::usage("cannot clean up: images stay local")
             .hint("set `registry` in images.toml, or --registry")
             .into());
@@ -49,7 +49,7 @@ pub fn check(context: &Context) -> Result<()> {
 pub fn has_tools(context: &Context, plan: &Plan) -> Result<()> {
     let config = context.config()?;
     let is_due = config.retention.is_some() && plan.publishes;
-    let tools = [("crane", true), ("gh", config.registry == "ghcr.io")];
+    let tools = [("crane", true), ("gh", config.target() == "ghcr.io")];
     match tools.into_iter().find(|(tool, needs)| is_due && *needs && context.runner.which(tool).is_none()) {
         Some((tool, _)) => Err(Fault::not_ready(format!("cannot clean up without {tool}, as [retention] asks for"))
             .hint(format!("install {tool}, or run `cargo xtask doctor`"))
@@ -131,7 +131,7 @@ fn chosen(config: &Config, only: &[Condition]) -> BTreeSet<String> {
     let (selected, others): (Vec<_>, Vec<_>) = config.builds.iter().partition(is_selected);
     let of = |builds: Vec<&crate::config::Build>| -> BTreeSet<String> {
         let names = builds.into_iter().flat_map(|build| [&build.repository, &build.candidates]);
-        names.map(|name| config.with_registry(name)).collect()
+        names.map(|name| config.with_target(name)).collect()
     };
     let (selected, others) = (of(selected), of(others));
     selected.difference(&others).cloned().collect()
@@ -146,7 +146,10 @@ fn say(verdicts: &[Verdict], applied: &Applied, apply: bool) {
     let row = |verdict: &&Verdict| vec![verdict.reference.clone(), verdict.digest.short().to_owned(), verdict.because.clone()];
     let word = if apply && !applied.printed { "removed" } else { "would go" };
     let head = [word, "digest", "because"].map(str::to_owned).to_vec();
-    let is_kept = |verdict: &&&Verdict| applied.kept.iter().any(|(name, _)| *name == verdict.reference);
+    // A manifest that is kept keeps its tags.
+    let manifest = |verdict: &Verdict| format!("{}@{}", verdict.repository(), verdict.digest);
+    let is_kept =
+        |verdict: &&&Verdict| applied.kept.iter().any(|(name, _)| [&verdict.reference, &manifest(verdict)].contains(&name));
     report::result(&report::table(
         &std::iter::once(head).chain(goes.iter().filter(|verdict| !is_kept(verdict)).map(row)).collect::<Vec<_>>(),
     ));
