@@ -71,7 +71,7 @@ fn remove(registry: &dyn Registry, repository: &str, doomed: &Doomed) -> Result<
     }
     let twin = match doomed.is_twin {
         true => None,
-        false => registry.twin(repository, &doomed.digest, &format!("{repository}:{REMOVED}{}", &doomed.digest.hex()[..12]))?,
+        false => registry.twin(repository, &doomed.digest, &format!("{repository}:{REMOVED}{}", doomed.digest.hex()))?,
     };
     let first = twin.is_some().then_some(&doomed.digest);
     let last = twin.as_ref().unwrap_or(&doomed.digest);

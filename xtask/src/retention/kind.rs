@@ -11,7 +11,7 @@ use crate::registry::Digest;
 use crate::release::MARK;
 use crate::version::Version;
 
-/// How the tag of an index that is being removed begins; twelve digits of its digest follow.
+/// How the tag of an index that is being removed begins; the digits of its digest follow.
 pub const REMOVED: &str = "slipway-removed-";
 
 /// What a tag is.
@@ -94,7 +94,7 @@ impl Kinds {
         {
             return Kind::Tested;
         }
-        if tag.strip_prefix(REMOVED).is_some_and(|digits| is_hex(digits, 12)) {
+        if tag.strip_prefix(REMOVED).is_some_and(|digits| is_hex(digits, 64)) {
             return Kind::Removed;
         }
         if tag.strip_prefix(MARK).is_some_and(|version| Version::parse(version).is_ok()) {
@@ -206,7 +206,7 @@ mod tests {
             ("tested-0123456789ab-0123456789ab", "Tested"),
             ("tested-0123456789ab-0123456789ab-linux-arm64", "Tested"),
             ("tested-by-hand", "Other"),
-            ("slipway-removed-0123456789ab", "Removed"),
+            (&format!("slipway-removed-{}", "0a".repeat(32)), "Removed"),
             ("slipway-removed-by-me", "Other"),
             ("released-v1.2.3", "Released"),
             ("released-yesterday", "Other"),

@@ -212,18 +212,20 @@ fn conclude(stocks: &[Stock], tags: &[Tag<'_>], rules: &Rules<'_>) -> (Vec<Verdi
         let untag = tags().filter(|tag| !tag.stays() && live.contains(&tag.manifest.digest)).map(Tag::name).collect();
         let (indexes, images): (Vec<_>, Vec<_>) = stock.manifests.iter().partition(|manifest| !manifest.children.is_empty());
         let is_listed = |digest: &Digest| stock.manifests.iter().any(|manifest| manifest.digest == *digest);
-        let mut seen = BTreeSet::new();
-        let mut goes = |digest: &Digest| !live.contains(digest) && seen.insert(digest.clone());
-        let mut delete = Vec::new();
         let is_twin = |digest: &Digest| tags().any(|tag| tag.kind == Kind::Removed && tag.manifest.digest == *digest);
         // Last what leads to images, where the index that they are of is still there.
         let (twins, indexes): (Vec<&Manifest>, Vec<&Manifest>) = indexes.into_iter().partition(|index| is_twin(&index.digest));
-        for manifest in indexes.into_iter().chain(images).chain(twins) {
-            if goes(&manifest.digest) {
-                let images = manifest.children.iter().filter(|child| !is_listed(child) && goes(child)).cloned().collect();
-                delete.push(Doomed { digest: manifest.digest.clone(), images, is_twin: is_twin(&manifest.digest) });
-            }
-        }
+        let ordered = indexes.into_iter().chain(images).chain(twins);
+        let ordered: Vec<&Manifest> = ordered.filter(|manifest| !live.contains(&manifest.digest)).collect();
+        // An image goes with the last of the indexes that name it.
+        let mut claimed = BTreeSet::new();
+        let mut doomed = |manifest: &&Manifest| {
+            let goes = |child: &&Digest| !live.contains(child) && !is_listed(child) && claimed.insert((*child).clone());
+            let images = manifest.children.iter().filter(goes).cloned().collect();
+            Doomed { digest: manifest.digest.clone(), images, is_twin: is_twin(&manifest.digest) }
+        };
+        let mut delete: Vec<Doomed> = ordered.iter().rev().map(&mut doomed).collect();
+        delete.reverse();
         removals.push(Removal { repository: stock.repository.clone(), untag, delete });
     }
     (verdicts, removals)

@@ -264,6 +264,7 @@ fn killed_twice_anywhere_it_leaves_nothing_broken_and_nothing_behind() {
     {
         let world = World::of(versions());
         index(&world.memory, index_at, &[40, 41], &["v0.1.0"]);
+        index(&world.memory, 34, &[41, 42], &["v0.2.0"]);
         for writes in [first, second] {
             let died = world.killed(writes);
             assert!(is_whole(&world) && lost(&world).is_empty(), "{index_at}, killed after {first} and {second} writes: {died}");
