@@ -25,6 +25,7 @@ mod generated;
 mod glob;
 mod history;
 mod journal;
+mod marks;
 mod parallel;
 mod plan;
 mod progress;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::marks;
 use crate::plan::{Build, Plan};
 
 /// Build id → its platforms, those together that are built together.
@@ -46,7 +47,7 @@ fn parts(build: &Build, spread: &Spread, known: &Groups<'_>) -> Vec<Build> {
             let name = suffix(group);
             part.id = format!("{}{PART}{name}", build.id);
             part.platforms.clone_from(group);
-            part.test.candidate = build.test.candidate.as_ref().map(|tag| format!("{tag}-{name}"));
+            part.test.candidate = build.test.candidate.as_ref().map(|tag| marks::part(tag, &name));
             if build.pushes_candidate() || !loaded.is_some_and(|loaded| group.contains(loaded)) {
                 part.test.load.clear();
             }

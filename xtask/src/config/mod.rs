@@ -20,7 +20,7 @@ mod keys;
 mod layer;
 mod load;
 mod matrix;
-mod names;
+pub mod names;
 pub mod paths;
 pub mod placeholder;
 mod places;

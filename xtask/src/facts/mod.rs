@@ -232,7 +232,7 @@ pub fn gather(
         return Err(Fault::interrupted().into());
     }
     let run = env.get("GITHUB_RUN_ID").filter(|id| !id.is_empty());
-    facts.run = run.cloned().unwrap_or_else(|| local_run(&recorded.event, facts.commit.as_deref(), &now));
+    facts.run = run.map(|id| as_run(id)).unwrap_or_else(|| local_run(&recorded.event, facts.commit.as_deref(), &now));
     facts.now = now;
     Ok(facts)
 }
@@ -293,6 +293,11 @@ pub fn add_since(runner: &Runner, repo: &Utf8Path, facts: &mut Facts, tags: &std
     for revision in tags.iter().filter_map(|tag| Some(&facts.made_of.get(tag)?.revision)).filter(|text| !text.is_empty()) {
         facts.since.entry(revision.clone()).or_insert_with(|| git.since_commit(revision));
     }
+}
+
+/// The number that Actions gives a run; elsewhere the variable may hold any text.
+fn as_run(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect()
 }
 
 /// Names a run outside of Actions; letters, digits and `_` only, because it becomes the last part of a tag.

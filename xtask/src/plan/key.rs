@@ -13,6 +13,7 @@ use super::planner::Input;
 use super::tags;
 use crate::config::placeholder::fill_known;
 use crate::config::{Build, Test};
+use crate::marks;
 
 pub struct Inputs<'a> {
     pub input: &'a Input<'a>,
@@ -133,9 +134,7 @@ pub fn mark_on_published(plan: &Plan, build: &super::Build, digest: impl Fn(&str
         changed = true;
     }
     let mark = build.test.mark.as_deref().filter(|_| changed)?;
-    let (repository, tag) = mark.rsplit_once(':')?;
-    let tests = tag.rsplit('-').next()?;
-    Some(format!("{repository}:tested-{}-{tests}", &key(&inputs)[..12]))
+    marks::of_another_key(mark, &key(&inputs))
 }
 
 #[cfg(test)]

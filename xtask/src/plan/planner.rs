@@ -12,6 +12,7 @@ use crate::config::{self, Config, Gate, condition::Condition};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::facts::Facts;
+use crate::marks;
 use crate::version::Version;
 
 /// Everything the parts of the planner share.
@@ -178,8 +179,8 @@ fn build(
     let is_made_of = published::made_of(input, build, &platforms, &bases, made_of);
     made_of.insert(build.id.clone(), is_made_of.clone());
     let candidates = input.config.with_target(&build.candidates);
-    let candidate = publishes.then(|| format!("{candidates}:candidate-{}-{}", &key[..12], input.facts.run));
-    let mark = publishes.then(|| format!("{candidates}:tested-{}-{}", &key[..12], &key::test_key(input, build)[..12]));
+    let candidate = publishes.then(|| marks::candidate(&candidates, &key, &input.facts.run));
+    let mark = publishes.then(|| marks::tested(&candidates, &key, &key::test_key(input, build)));
     if tags.is_empty() && may_publish {
         warnings.push(format!("{}: `tags = []`: built and tested, not published", build.id));
     }

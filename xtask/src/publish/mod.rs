@@ -9,9 +9,9 @@ use crate::error::Fault;
 use crate::event::Event;
 use crate::gate::Verified;
 use crate::journal::{Entry, Journal};
-use crate::plan::{Plan, labels};
+use crate::marks;
+use crate::plan::{Build, Plan, labels};
 use crate::registry::{Digest, Registry, Wrote, digests, each, put, split};
-use crate::release::MARK;
 
 /// One written-once tag, with what it is to point at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,18 +64,18 @@ pub fn once(plan: &Plan, verified: &[Verified<'_>]) -> Vec<Once> {
             tag: tag.clone(),
             source: source.clone(),
             digest: digest.clone(),
-            rule: rule(plan, build.push.replace, tag, &source),
+            rule: rule(plan, &build, tag, &source),
         };
         one.build.push.tags.iter().map(once).collect::<Vec<_>>()
     };
     verified.iter().flat_map(tags).collect()
 }
 
-fn rule(plan: &Plan, replace: bool, tag: &str, source: &str) -> Rule {
+fn rule(plan: &Plan, build: &Build, tag: &str, source: &str) -> Rule {
     match (&plan.event, &plan.version) {
-        _ if replace => Rule::Replace,
+        _ if build.push.replace => Rule::Replace,
         _ if is_of_the_commit(plan, tag) => Rule::Leave { commit: plan.commit.clone().unwrap_or_default() },
-        (Event::Tag { .. }, Some(version)) => Rule::TakeOver { unless: format!("{source}:{MARK}{version}") },
+        (Event::Tag { .. }, Some(version)) => Rule::TakeOver { unless: marks::released(source, &build.id, version) },
         _ => Rule::Refuse,
     }
 }

@@ -10,8 +10,8 @@ use crate::exec::Runner;
 use crate::gate;
 use crate::journal::{self, Journal};
 use crate::plan::{How, Plan};
-use crate::registry::{Digest, Live, split};
-use crate::{candidate, receipt, report};
+use crate::registry::{Digest, Live};
+use crate::{candidate, marks, receipt, report};
 
 /// One line of the report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,7 +57,7 @@ fn line(one: Once, step: Step) -> Report {
 /// What identifies the run of a plan: the end of its candidates' names.
 pub fn run_of(plan: &Plan) -> String {
     let candidate = plan.builds.iter().find_map(|build| build.test.candidate.as_deref());
-    candidate.and_then(|name| split(name).1.rsplit('-').next()).unwrap_or("local").to_owned()
+    candidate.and_then(marks::run_of).unwrap_or("local").to_owned()
 }
 
 /// Whether the plan publishes.

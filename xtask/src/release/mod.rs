@@ -19,6 +19,7 @@ use anyhow::{Result, bail};
 use crate::error::Fault;
 use crate::forward::{History, Order, Ours, look, order};
 use crate::journal::{Entry, Journal};
+use crate::marks;
 use crate::registry::{Digest, Registry, Wrote, each, put, split};
 use crate::version::Version;
 
@@ -34,7 +35,7 @@ pub struct Move {
     pub digest: Digest,
 }
 
-/// The mark that a version's own run leaves for each build: `released-{version}`, where its candidates are.
+/// The mark that a version's own run leaves for each build, where its candidates are, see [`crate::marks`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// Full reference.
@@ -76,9 +77,6 @@ pub struct Release<'a> {
 
 /// Whether a release of a version moves a tag (full reference) too.
 pub type Follows<'a> = &'a dyn Fn(&Version, &str) -> bool;
-
-/// Marks of releases begin like this.
-pub const MARK: &str = "released-";
 
 impl Release<'_> {
     /// Moves every tag that may move. Outcomes are in the order of `moves`.
@@ -219,7 +217,7 @@ impl Release<'_> {
     fn newer_marks(&self, marks: &[Mark]) -> Result<BTreeSet<String>> {
         let Some(our) = &self.ours.version else { return Ok(BTreeSet::new()) };
         let repositories: Vec<&str> = marks.iter().map(|mark| split(&mark.tag).0).collect::<BTreeSet<_>>().into_iter().collect();
-        let newer = |tag: &String| version_of(tag).is_some_and(|version| version.precedence(our).is_gt());
+        let newer = |tag: &String| released(tag).is_some_and(|(_, version)| version.precedence(our).is_gt());
         let lists = each(&repositories, |repository| {
             let tags = self.registry.tags(repository)?;
             Ok(tags.into_iter().filter(newer).map(|tag| format!("{repository}:{tag}")).collect::<Vec<_>>())
@@ -245,9 +243,12 @@ impl Release<'_> {
             known.extend(now);
             for (at, one) in moves.iter().enumerate() {
                 let ours = marks.iter().find(|mark| mark.digest == one.digest && mark.repository == split(&one.tag).0);
-                let home = ours.map(|mark| split(&mark.tag).0);
-                let rivals = fresh.iter().filter(|mark| Some(split(mark).0) == home);
-                let rivals = rivals.filter_map(|mark| Some((version_of(split(mark).1)?, mark)));
+                let Some((home, tag)) = ours.map(|mark| split(&mark.tag)) else { continue };
+                let build = released(tag).map(|(build, _)| build);
+                let rivals = fresh.iter().filter(|mark| split(mark).0 == home);
+                let rivals = rivals.filter_map(|mark| Some((released(split(mark).1)?, mark)));
+                // Several builds may have their marks in one repository.
+                let rivals = rivals.filter(|((of, _), _)| build.as_ref() == Some(of)).map(|((_, version), mark)| (version, mark));
                 let rival = rivals.filter(|(version, _)| follows(version, &one.tag)).max_by(|(a, _), (b, _)| a.precedence(b));
                 let Some((version, mark)) = rival else { continue };
                 if let Some(theirs) = self.registry.digest(mark)? {
@@ -261,6 +262,10 @@ impl Release<'_> {
     }
 }
 
-fn version_of(tag: &str) -> Option<Version> {
-    Version::parse(tag.strip_prefix(MARK)?).ok()
+/// The build and the version of a mark.
+fn released(tag: &str) -> Option<(String, Version)> {
+    match marks::read(tag)? {
+        marks::Mark::Released { build, version } => Some((build, version)),
+        _ => None,
+    }
 }

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use super::{MARK, Mark, Move};
+use super::{Mark, Move};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::gate::published;
+use crate::marks;
 use crate::plan::{Build, Plan};
 use crate::publish::is_of_the_commit;
 use crate::registry::{Digest, Registry, digests, split};
@@ -27,7 +28,7 @@ pub fn targets(plan: &Plan, registry: &dyn Registry) -> Result<(Vec<Move>, Vec<M
         let versions = build.push.tags.iter().filter(|tag| !is_of_the_commit(plan, tag));
         faults.extend(differing(registry, versions, &digest, "tested")?);
         if let (Event::Tag { .. }, Some(version)) = (&plan.event, &plan.version) {
-            let tag = format!("{}:{MARK}{version}", split(mark).0);
+            let tag = marks::released(split(mark).0, &build.id, version);
             left.push(Mark { tag, repository: build.repository.clone(), digest: digest.clone() });
         }
         moves.extend(of(build, &digest));
@@ -129,7 +130,7 @@ mod tests {
         memory.set("r/b:1.0.0", &d(1));
         let (moves, marks) = targets(&plan, &memory.view()).unwrap();
         assert_eq!(moves.iter().map(|one| one.tag.as_str()).collect::<Vec<_>>(), ["r/a:latest", "r/b:latest"]);
-        assert_eq!(marks[1].tag, "r/b:released-v1.0.0");
+        assert_eq!(marks[1].tag, crate::marks::released("r/b", "b", "v1.0.0"));
         assert_eq!(version_targets(&plan, &memory.view()).unwrap(), moves);
     }
 

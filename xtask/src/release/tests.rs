@@ -37,7 +37,7 @@ fn release(view: &View<'_>, n: u32, step_back: bool) -> Ran {
     let path = camino::Utf8PathBuf::try_from(folder.path().join("journal")).unwrap();
     let journal = Journal::new(&Runner::default(), path);
     let version = Version::parse(&format!("v1.{n}.0")).unwrap();
-    let mark = Mark { tag: format!("r/a:released-{}", version.text), repository: "r/a".into(), digest: d(n) };
+    let mark = Mark { tag: marks::released("r/a", "a", &version.text), repository: "r/a".into(), digest: d(n) };
     let marks = if step_back { Vec::new() } else { vec![mark] };
     let moves: Vec<Move> = TAGS.iter().map(|tag| Move { tag: (*tag).into(), digest: d(n) }).collect();
     let ours = Ours { version: Some(version), revision: Some("c".into()) };
@@ -64,7 +64,7 @@ fn forward_moves_backward_is_skipped_and_a_second_run_is_empty() {
     assert_eq!(ran.result.unwrap()[1], Outcome::Moved { old: Some(d(2)), warning: None });
     assert_eq!(
         ran.journal.iter().map(|entry| entry.tag.as_str()).collect::<Vec<_>>(),
-        ["r/a:1", "r/a:latest", "r/a:released-v1.3.0"]
+        ["r/a:1", "r/a:latest", &marks::released("r/a", "a", "v1.3.0")]
     );
     let again = release(&memory.view(), 3, false);
     assert_eq!(again.result.unwrap(), [Outcome::Already, Outcome::Already]);
@@ -77,7 +77,7 @@ fn a_step_back_is_deliberate() {
     let ran = release(&memory.view(), 1, true);
     assert!(matches!(&ran.result.unwrap()[0], Outcome::Moved { warning: Some(why), .. } if why.contains("a step back")));
     assert_eq!(ends(&memory), [Some(d(1)), Some(d(1))]);
-    assert_eq!(memory.get("r/a:released-v1.1.0"), None);
+    assert_eq!(memory.get(&marks::released("r/a", "a", "v1.1.0")), None);
 }
 
 #[test]

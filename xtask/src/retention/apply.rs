@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
-use super::kind::REMOVED;
 use super::stock::Stock;
 use super::{Doomed, Removal};
 use crate::error::Fault;
+use crate::marks;
 use crate::registry::{Digest, Registry, Wrote};
 
 /// What became of it.
@@ -71,7 +71,7 @@ fn remove(registry: &dyn Registry, repository: &str, doomed: &Doomed) -> Result<
     }
     let twin = match doomed.is_twin {
         true => None,
-        false => registry.twin(repository, &doomed.digest, &format!("{repository}:{REMOVED}{}", doomed.digest.hex()))?,
+        false => registry.twin(repository, &doomed.digest, &marks::removed(repository, &doomed.digest))?,
     };
     let first = twin.is_some().then_some(&doomed.digest);
     let last = twin.as_ref().unwrap_or(&doomed.digest);

@@ -6,13 +6,10 @@ use regex_lite::Regex;
 
 use crate::config::placeholder::{Piece, pieces};
 use crate::config::{Config, EventKey};
+use crate::marks::{self, Mark};
 use crate::plan::is_written_once;
 use crate::registry::Digest;
-use crate::release::MARK;
 use crate::version::Version;
-
-/// How the tag of an index that is being removed begins; the digits of its digest follow.
-pub const REMOVED: &str = "slipway-removed-";
 
 /// What a tag is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,23 +79,12 @@ impl Kinds {
     }
 
     pub fn kind(&self, repository: &str, tag: &str) -> Kind {
-        let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if let Some((key, run)) = tag.strip_prefix("candidate-").and_then(|rest| rest.split_once('-'))
-            && is_hex(key, 12)
-        {
-            return Kind::Candidate { run: run.to_owned() };
-        }
-        if let Some((key, tests)) = tag.strip_prefix("tested-").and_then(|rest| rest.split_once('-'))
-            && is_hex(key, 12)
-            && is_hex(tests.split('-').next().unwrap_or_default(), 12)
-        {
-            return Kind::Tested;
-        }
-        if tag.strip_prefix(REMOVED).is_some_and(|digits| is_hex(digits, 64)) {
-            return Kind::Removed;
-        }
-        if tag.strip_prefix(MARK).is_some_and(|version| Version::parse(version).is_ok()) {
-            return Kind::Released;
+        match marks::read(tag) {
+            Some(Mark::Candidate { run }) => return Kind::Candidate { run },
+            Some(Mark::Tested) => return Kind::Tested,
+            Some(Mark::Released { .. }) => return Kind::Released,
+            Some(Mark::Removed) => return Kind::Removed,
+            None => {}
         }
         if let Some(hex) = tag.strip_prefix("sha256-")
             && let Ok(digest) = Digest::parse(&format!("sha256:{}", hex.split('.').next().unwrap_or_default()))
@@ -208,7 +194,9 @@ mod tests {
             ("tested-by-hand", "Other"),
             (&format!("slipway-removed-{}", "0a".repeat(32)), "Removed"),
             ("slipway-removed-by-me", "Other"),
-            ("released-v1.2.3", "Released"),
+            ("tested-0123456789ab-0123456789ab-0123456789ab-linux-arm64", "Tested"),
+            ("released-0123456789ab-v1.2.3", "Released"),
+            ("released-v1.2.3", "Other"),
             ("released-yesterday", "Other"),
             (&format!("{digest}.sig"), &format!("Of({:?})", digest.replace('-', ":"))),
             (&digest, &format!("Of({:?})", digest.replace('-', ":"))),

@@ -8,7 +8,7 @@ use anyhow::Result;
 use proptest::prelude::*;
 
 use super::apply::{Applied, apply};
-use super::kind::{Kinds, REMOVED};
+use super::kind::Kinds;
 use super::stock::{Seconds, Stock, read, seconds};
 use super::{Rules, Verdict, decide};
 use crate::plan::labels;
@@ -187,7 +187,7 @@ fn images_of_platforms_go_with_their_last_index() {
 #[test]
 fn what_runs_leave_goes_when_they_are_over() {
     let world = World::of(Memory::default());
-    add(&world.memory, 1, OLD, &["v1.0.0", &format!("tested-{KEY}-{KEY}"), "released-v1.0.0"]);
+    add(&world.memory, 1, OLD, &["v1.0.0", &format!("tested-{KEY}-{KEY}"), "released-0123456789ab-v1.0.0"]);
     // Runs of GitHub and of people; the numbers say which one is newer, whatever the images say.
     for (n, run) in [(1, "9"), (2, "10"), (3, "11"), (4, "20260101000000"), (5, "20260201000000"), (6, "0123456789ab_0a1b2c")] {
         add(&world.memory, n, &format!("2026-{:02}-01T00:00:00Z", 8 - n), &[&format!("candidate-{KEY}-{run}")]);
@@ -199,9 +199,13 @@ fn what_runs_leave_goes_when_they_are_over() {
     // What nothing publishes any more.
     add(&world.memory, 21, OLD, &[&format!("tested-aaaaaaaaaaaa-{KEY}-linux-arm64")]);
     add(&world.memory, 22, "2026-11-20T20:00:00Z", &[&format!("tested-bbbbbbbbbbbb-{KEY}")]);
-    add(&world.memory, 24, OLD, &["released-v0.1.0"]);
+    add(&world.memory, 24, OLD, &["released-0123456789ab-v0.1.0"]);
     let (tags, deleted) = world.goes();
-    assert_eq!(tags[2..], [":released-v0.1.0".into(), format!(":tested-aaaaaaaaaaaa-{KEY}-linux-arm64")], "{tags:?}");
+    assert_eq!(
+        tags[2..],
+        [":released-0123456789ab-v0.1.0".into(), format!(":tested-aaaaaaaaaaaa-{KEY}-linux-arm64")],
+        "{tags:?}"
+    );
     assert!(deleted.contains(&21) && !deleted.contains(&1), "{deleted:?}");
 }
 
@@ -296,7 +300,7 @@ const TAGS: [&str; 14] = [
     "candidate-0123456789ab-2",
     "candidate-0123456789ab-3",
     "tested-0123456789ab-0123456789ab",
-    "released-v1.0.0",
+    "released-0123456789ab-v1.0.0",
 ];
 
 fn made(parts: &[(BTreeSet<u32>, Vec<usize>, bool)], lists_all: bool) -> World {
@@ -316,7 +320,7 @@ fn is_whole(world: &World) -> bool {
     let (images, links) = (world.memory.images.lock().unwrap(), world.memory.links.lock().unwrap());
     let has = |digest: &Digest| images.contains_key(digest);
     let tags = world.memory.tags.lock().unwrap();
-    let mut real = tags.iter().filter(|(tag, _)| !tag.contains(REMOVED)).map(|(_, digest)| digest);
+    let mut real = tags.iter().filter(|(tag, _)| !tag.contains("slipway-removed-")).map(|(_, digest)| digest);
     real.all(|digest| has(digest) && links.get(digest).is_none_or(|(children, _)| children.iter().all(has)))
 }
 
