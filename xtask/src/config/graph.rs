@@ -28,8 +28,8 @@ pub fn check(builds: &[Build], images: &BTreeSet<String>, document: &Document, f
                 );
                 continue;
             }
-            if !names::is_tag(&parent.tag) {
-                faults.once(line(), "tag", format!("parent `{name}:{}` has no valid tag", parent.tag));
+            if let Some(tag) = parent.tag.as_ref().filter(|tag| !names::is_tag(tag)) {
+                faults.once(line(), "tag", format!("parent `{name}:{tag}` has no valid tag"));
             }
             edges.entry(&build.image).or_default().insert(name);
             // A parent whose own keys are wrong has no builds, and was reported.

@@ -71,8 +71,8 @@ fn platform_hint(name: &str) -> String {
 
 /// `base` or `base:dev`.
 pub fn parent(text: &str) -> Parent {
-    let (image, tag) = text.split_once(':').unwrap_or((text, "latest"));
-    Parent { image: image.into(), tag: tag.into() }
+    let (image, tag) = text.split_once(':').map_or((text, None), |(image, tag)| (image, Some(tag)));
+    Parent { image: image.into(), tag: tag.map(str::to_owned) }
 }
 
 #[cfg(test)]

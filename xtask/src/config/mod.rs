@@ -100,11 +100,6 @@ impl Config {
         in_registry(self.target(), name)
     }
 
-    /// The published image that a parent stands for where it is not built.
-    pub fn reference(&self, parent: &Parent, build: &Build) -> String {
-        format!("{}:{}", self.with_registry(&build.repository), parent.tag)
-    }
-
     /// The registry that is written to, "" where there is none.
     pub fn target(&self) -> &str {
         self.rehearsal.as_deref().unwrap_or(&self.registry)
@@ -181,8 +176,8 @@ pub struct Build {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parent {
     pub image: String,
-    /// Default "latest".
-    pub tag: String,
+    /// `None`: the moving tag that the event moves for the parent, else `latest`.
+    pub tag: Option<String>,
 }
 
 /// What runs inside an image, with its placeholders filled. Serialised into the test key.

@@ -59,7 +59,8 @@ impl Context {
         let ids: BTreeSet<&str> = plan.builds.iter().filter(|build| takes_all(build)).map(|build| build.id.as_str()).collect();
         let whole = config.builds.iter().filter(|build| ids.contains(build.id.as_str()));
         let bases = |build| facts.dockerfile(build).map(|dockerfile| dockerfile.images.clone()).unwrap_or_default();
-        let parents = |build| config.parents(build).map(|(parent, of)| config.reference(parent, of));
+        // Any tag of a parent's repository will do.
+        let parents = |build| config.parents(build).map(|(_, of)| config.with_registry(&of.repository));
         let triggers = whole.flat_map(|build| bases(build).into_iter().chain(parents(build))).collect();
         let with_triggers = match ids.is_empty() {
             true => None,

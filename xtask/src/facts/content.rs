@@ -13,6 +13,7 @@ use super::sources::ALL;
 use super::tree::{Digests, Tree};
 use super::{Dockerfile, Facts};
 use crate::config::{Build, Config};
+use crate::registry::split;
 
 /// The files that a build takes, as hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,8 +103,9 @@ fn ask<'a>(
         let here = |parent: &Build| facts.dockerfile(parent).is_some_and(|dockerfile| dockerfile.onbuild);
         let here = config.parents(build).find(|(_, parent)| here(parent)).map(|(_, parent)| parent.image.clone());
         // What is published may be of another Dockerfile. Whether this run builds the parent is not known here.
-        let references = || config.parents(build).map(|(parent, of)| config.reference(parent, of));
-        let published = || (!facts.triggers.is_empty()).then(references)?.find(|reference| facts.triggers.contains(reference));
+        // Nor is its tag, so any image of the parent's repository counts.
+        let is_of = |reference: &str, of: &Build| split(reference).0 == config.with_registry(&of.repository);
+        let published = || facts.triggers.iter().find(|image| config.parents(build).any(|(_, of)| is_of(image, of))).cloned();
         let foreign = || dockerfile.images.iter().find(|image| image.contains("onbuild") || facts.triggers.contains(*image));
         here.or_else(published).or_else(|| foreign().cloned()).map(|name| format!("{name} has ONBUILD steps"))
     };

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::planner::Input;
-use super::{Build, Check, publishers};
+use super::{Build, Check, parents, publishers};
 use crate::error::Fault;
 
 /// Checks in the order of their names. `left`: repositories of what `--only` leaves out; `None`: there is no `--only`.
@@ -55,17 +55,18 @@ fn place(input: &Input<'_>, check: &str, image: &str, builds: &[Build]) -> Resul
         return Err(Fault::usage(format!("check.{check}.in: there is no image {image}")).into());
     };
     let repository = input.config.with_registry(&build.repository);
-    let latest = format!("{repository}:latest");
-    let fault = match input.facts.bases.get(&latest) {
+    let tag = parents::published_tag(input, None, build);
+    let published = format!("{repository}:{tag}");
+    let fault = match input.facts.bases.get(&published) {
         None if input.config.registry.is_empty() => {
             format!("image {} of check {check} is not built in this run, and there is no registry to take it from", build.id)
         }
-        None => return Ok(latest),
+        None => return Ok(published),
         Some(Some(digest)) => return Ok(format!("{repository}@{digest}")),
-        Some(None) => format!("image {latest} of check {check} not found: it was never published"),
+        Some(None) => format!("image {published} of check {check} not found: it was never published"),
     };
     let hint = match publishers::why_never(input.config, build) {
-        None => publishers::hint(input, build, "latest"),
+        None => publishers::hint(input, build, &tag),
         Some(_) => format!("build it here: `cargo xtask ci-build --mode test --event local --only id={}`", build.id),
     };
     Err(Fault::usage(fault).hint(hint).into())

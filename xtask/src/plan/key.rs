@@ -83,7 +83,7 @@ impl Inputs<'_> {
                 if self.keys.contains_key(&of.id) {
                     return Some(format!("{}: {}", of.id, self.unknown(of)?));
                 }
-                let reference = self.input.config.reference(parent, of);
+                let reference = parents::reference(self.input, parent, of);
                 let is_known = self.input.facts.bases.get(&reference).is_some_and(Option::is_some);
                 (!is_known).then(|| format!("the digest of {reference} is not known"))
             })

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::planner::Input;
 use super::platforms::{self, Platforms};
-use super::publishers;
 use super::select::Taken;
+use super::{published, publishers};
 use crate::config::{Build, Config, Parent};
 use crate::error::Fault;
 
@@ -68,16 +68,42 @@ pub fn resolve(input: &Input<'_>, child: &Build, run: &Platforms<'_>) -> Result<
     Ok(resolved)
 }
 
+/// The tag of the published image of `build`: `written` if there is one, else the moving tag that this event moves for it,
+/// else `latest`. `latest` wins where the event moves several.
+pub fn published_tag(input: &Input<'_>, written: Option<&String>, build: &Build) -> String {
+    written.cloned().or_else(|| published::moved_tag(input, build)).unwrap_or_else(|| "latest".to_owned())
+}
+
+/// The published image of a parent, by its tag.
+pub fn reference(input: &Input<'_>, parent: &Parent, build: &Build) -> String {
+    let tag = published_tag(input, parent.tag.as_ref(), build);
+    format!("{}:{tag}", input.config.with_registry(&build.repository))
+}
+
+/// Why the published parents of a child have the tags that they have, where it is the event that says so.
+pub fn tag_reasons(input: &Input<'_>, child: &Build, run: &Platforms<'_>) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for (parent, build) in input.config.parents(child) {
+        let is_open = parent.tag.is_none() && !run.contains_key(build.id.as_str());
+        if let Some(tag) = published::moved_tag(input, build).filter(|tag| is_open && tag != "latest") {
+            reasons.push(format!("{} is taken as {tag}: this event moves that tag of it", build.id));
+        }
+    }
+    reasons
+}
+
 /// What is published of a parent that this run does not build: by its digest, where that is known.
 fn published(input: &Input<'_>, child: &Build, parent: &Parent, build: &Build) -> Result<String> {
     let repository = input.config.with_registry(&build.repository);
-    let reference = input.config.reference(parent, build);
+    let reference = reference(input, parent, build);
     match input.facts.bases.get(&reference) {
         None => Ok(reference),
         Some(Some(digest)) => Ok(format!("{repository}@{digest}")),
         Some(None) => {
             let message = format!("base image {reference} of {} not found: it was never published", child.id);
-            Err(Fault::usage(message).hint(publishers::hint(input, build, &parent.tag)).into())
+            Err(Fault::usage(message)
+                .hint(publishers::hint(input, build, &published_tag(input, parent.tag.as_ref(), build)))
+                .into())
         }
     }
 }
@@ -104,7 +130,8 @@ pub fn pins(input: &Input<'_>, bases: &[&str]) -> Vec<(String, String)> {
 pub fn means(config: &Config, image: &str, parent: &Parent, build: &Build) -> bool {
     let (name, tag) = name_and_tag(image);
     let is_repository = || repositories(config, build).iter().any(|own| own == name);
-    image == build.image || (!image.contains('@') && tag.is_none_or(|tag| tag == parent.tag) && is_repository())
+    image == build.image
+        || (!image.contains('@') && tag.is_none_or(|tag| tag == parent.tag.as_deref().unwrap_or("latest")) && is_repository())
 }
 
 /// A reference without tag and digest, and its tag.
@@ -160,7 +187,7 @@ fn undeclared(input: &Input<'_>, child: &Build, images: &[String]) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
+    use crate::event::{Event, parse};
     use crate::facts::{Dockerfile, Facts};
     use crate::plan::plan;
     use crate::plan::testing::config;
@@ -210,6 +237,74 @@ mod tests {
         for (image, parent) in [("ghcr.io/acme/base", "base"), ("acme/base:latest", "base"), ("acme/base:v1", "base:v1")] {
             let error = crate::error::render(&planned(image).unwrap_err());
             assert!(error.contains(&format!("hint: add `parent = \"{parent}\"` to [image.child]")), "{error}");
+        }
+    }
+
+    /// The tag that the published image of `base` has in an event, and the parent of a child that is built without it
+    /// with what the plan says of that. `parent`: what the child names it.
+    fn taken(parent: &str, on: &str, event: &str) -> (String, Vec<(String, String)>, Vec<String>) {
+        let config = config(&format!("[image.base]\n[image.child]\nparent = '{parent}'\n{on}"));
+        let made = |id: &str, image: &str| {
+            let images = vec![image.to_owned()];
+            (id.to_owned(), Dockerfile { images, sources: Some(vec![format!("{id}.txt")]), ..Dockerfile::default() })
+        };
+        let facts = Facts {
+            commit: Some("0123456789".into()),
+            default_branch: "main".into(),
+            changed: crate::facts::Changed::Files(vec!["child.txt".into()]),
+            variants: [made("base", "debian"), made("child", "base")].into(),
+            ..Facts::default()
+        };
+        let event = parse::event(event).unwrap();
+        let version = crate::plan::planner::version(&config, &event).unwrap();
+        let repositories = std::collections::HashMap::new();
+        let input =
+            Input { config: &config, event: &event, facts: &facts, version: version.as_ref(), repositories: &repositories };
+        let child = config.builds.iter().find(|build| build.id == "child").unwrap();
+        let (written, base) = config.parents(child).next().unwrap();
+        let tag = published_tag(&input, written.tag.as_ref(), base);
+        let child = plan(&config, &event, &facts, &[]).unwrap().builds.into_iter().find(|build| build.id == "child");
+        child.map_or_else(Default::default, |child| (tag, child.parents, child.reasons))
+    }
+
+    #[test]
+    fn a_published_parent_has_the_tag_that_its_own_event_moves() {
+        let edge = "[on.branch.main]\ntags = ['edge', '{sha7}']\n";
+        let both = "[on.branch.main]\ntags = ['latest', 'edge']\n";
+        let named = "[on.branch.'release/*']\ntags = ['{branch}']\n";
+        let cron = "[on.schedule]\ncron = '0 3 * * 0'\ntags = ['nightly']\n";
+        let by_hand = "[on.manual]\ntags = ['by-hand']\n";
+        let all_once = "[on.branch.main]\ntags = ['{sha7}']\n";
+        let but_base = "[image.base.on]\nmanual = false\n[on.manual]\ntags = ['by-hand']\n";
+        for (parent, on, event, tag) in [
+            ("base", edge, "branch:main", "edge"),
+            ("base", both, "branch:main", "latest"),
+            ("base", named, "branch:release/1", "release-1"),
+            ("base", cron, "schedule", "nightly"),
+            ("base", by_hand, "manual", "by-hand"),
+            ("base", but_base, "manual", "latest"),
+            ("base", all_once, "branch:main", "latest"),
+            ("base", "", "tag:v1.2.3", "latest"),
+            // A pre-release moves nothing, and a pull request never does.
+            ("base", "", "tag:v1.2.3-rc1", "latest"),
+            ("base", edge, "pr:1", "latest"),
+            ("base:dev", edge, "branch:main", "dev"),
+            ("base:latest", edge, "branch:main", "latest"),
+        ] {
+            assert_eq!(taken(parent, on, event).0, tag, "{parent} {event} {on}");
+        }
+    }
+
+    #[test]
+    fn the_plan_says_why_a_parent_is_not_latest() {
+        let branch = |tags: &str| format!("[on.branch.main]\ntags = {tags}\n");
+        let why = "base is taken as edge: this event moves that tag of it".to_owned();
+        for (parent, tags, tag) in
+            [("base", "['edge']", "edge"), ("base", "['edge', 'latest']", "latest"), ("base:dev", "['edge']", "dev")]
+        {
+            let (_, parents, reasons) = taken(parent, &branch(tags), "branch:main");
+            assert_eq!(parents, [("base".to_owned(), format!("ghcr.io/acme/base:{tag}"))], "{parent} {tags}");
+            assert_eq!(reasons.contains(&why), tag == "edge", "{reasons:?}");
         }
     }
 }

@@ -141,6 +141,7 @@ fn build(
     let repository = input.config.with_target(&build.repository);
     let platforms = run.get(build.id.as_str()).cloned().unwrap_or_default();
     let parents = parents::resolve(input, build, run)?;
+    reasons.extend(parents::tag_reasons(input, build, run));
     let bases = parents::bases(input, build, &parents);
     let fresh = fresh::fresh(input, build, policy, &bases);
     reasons.extend(fresh.reason);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::planner::Input;
-use super::publishers;
 use super::select::{Taken, policy_of};
+use super::{parents, publishers};
 use crate::config::{Build, Parent, Policy};
 use crate::error::Fault;
 use crate::event::Event;
@@ -48,8 +48,9 @@ pub fn of_build(input: &Input<'_>, build: &Build, policy: &Policy, needed: Optio
 /// Usage: what the parent lacks. BuildKit would take the parent of another platform without a word.
 pub fn lacks_none(input: &Input<'_>, child: &Build, run: &Platforms<'_>, parent: &Parent, of: &Build) -> Result<()> {
     let here = run.get(of.id.as_str());
-    let found = || input.facts.platforms.get(&input.config.reference(parent, of)).filter(|found| !found.is_empty());
-    let theirs = here.or_else(found).cloned().unwrap_or_else(|| published(of, &parent.tag));
+    let tag = parents::published_tag(input, parent.tag.as_ref(), of);
+    let found = || input.facts.platforms.get(&parents::reference(input, parent, of)).filter(|found| !found.is_empty());
+    let theirs = here.or_else(found).cloned().unwrap_or_else(|| published(of, &tag));
     let mine = run.get(child.id.as_str()).map(Vec::as_slice).unwrap_or_default();
     let lacking: Vec<&str> = mine.iter().filter(|platform| !has(&theirs, platform)).map(String::as_str).collect();
     if lacking.is_empty() {
@@ -57,13 +58,13 @@ pub fn lacks_none(input: &Input<'_>, child: &Build, run: &Platforms<'_>, parent:
     }
     let said = if here.is_some() { "" } else { " published for it" };
     let message = format!("{} is for {}, but its parent {} is not{said}", child.id, lacking.join(", "), of.id);
-    let configured = published(of, &parent.tag);
+    let configured = published(of, &tag);
     if here.is_none() && lacking.iter().all(|platform| has(&configured, platform)) {
         // It was not when the parent was published.
-        return Err(Fault::usage(message).hint(publishers::hint(input, of, &parent.tag)).into());
+        return Err(Fault::usage(message).hint(publishers::hint(input, of, &tag)).into());
     }
     let is_narrowed = lacking.iter().all(|platform| has(&of.platforms, platform));
-    let policy = if here.is_some() { policy_of(input.event, of).ok() } else { publishers::of(of, &parent.tag).next() };
+    let policy = if here.is_some() { policy_of(input.event, of).ok() } else { publishers::of(of, &tag).next() };
     let key = match policy.filter(|_| is_narrowed) {
         Some(policy) => format!("{}.platforms", policy.event),
         None => "the platforms".to_owned(),

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::labels::{MadeOf, UNKNOWN};
 use super::planner::{self, Input};
-use super::{fresh, platforms, select, tags};
+use super::{fresh, parents, platforms, select, tags};
 use crate::config::{Build, Config, Parent, Policy};
 use crate::event::Event;
 use crate::facts::{Facts, hex};
@@ -30,7 +30,7 @@ pub fn looks(config: &Config, event: &Event, facts: &Facts, skipped: bool) -> BT
     if skipped {
         tags.extend(each(config, event, facts, |input, build, policy| {
             let Some(tag) = earlier(input, build, policy) else { return Vec::new() };
-            config.parents(build).map(|(parent, of)| input.config.reference(parent, of)).chain([tag]).collect()
+            config.parents(build).map(|(parent, of)| parents::reference(input, parent, of)).chain([tag]).collect()
         }));
     }
     tags
@@ -80,6 +80,14 @@ fn earlier(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> 
     published(input, build, policy)?.moving.pop().or_else(|| tags::of_commit_before(input, build, policy, &repository))
 }
 
+/// The moving tag that this event moves for a build, `latest` before others. `None`: it moves none.
+pub fn moved_tag(input: &Input<'_>, build: &Build) -> Option<String> {
+    let policy = select::policy_of(input.event, build).ok()?;
+    let is_for = planner::publishing_event(input) && select::is_for(input, policy, build);
+    let reference = is_for.then(|| published(input, build, policy))??.moving.pop()?;
+    Some(reference.rsplit_once(':')?.1.to_owned())
+}
+
 fn published(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<tags::Tags> {
     let is_local = matches!(input.event, Event::Local | Event::PullRequest { .. }) || input.config.registry.is_empty();
     if is_local || !build.publish || build.local_only {
@@ -111,7 +119,7 @@ pub fn behind(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<Strin
 /// The hash of what is published of a parent. `None` also where this event publishes it under other tags: then a child
 /// that is built in the same run is never on the one that another run takes.
 fn now(input: &Input<'_>, parent: &Parent, of: &Build) -> Option<String> {
-    let reference = input.config.reference(parent, of);
+    let reference = parents::reference(input, parent, of);
     if let Ok(policy) = select::policy_of(input.event, of)
         && !published(input, of, policy)?.moving.contains(&reference)
     {
@@ -130,7 +138,7 @@ pub fn made_of(
 ) -> MadeOf {
     let bases: Vec<String> = bases.iter().map(|base| fresh::named(input, base)).collect();
     let hash = |(parent, of): (&Parent, &Build)| {
-        let published = || input.facts.made_of.get(&input.config.reference(parent, of));
+        let published = || input.facts.made_of.get(&parents::reference(input, parent, of));
         Some(format!("{}={}", of.id, parents.get(&of.id).or_else(published)?.hash()?))
     };
     let parents: Option<Vec<String>> = input.config.parents(build).map(hash).collect();

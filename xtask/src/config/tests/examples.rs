@@ -47,7 +47,7 @@ fn two_dockerfiles() {
     assert_eq!(ids(&config), ["app", "base"]);
     let app = build(&config, "app");
     assert_eq!((app.repository.as_str(), app.dockerfile.as_str(), app.context.as_str()), ("acme/shop/app", "Dockerfile", "."));
-    assert_eq!((app.parents[0].image.as_str(), app.parents[0].tag.as_str()), ("base", "latest"));
+    assert_eq!((app.parents[0].image.as_str(), app.parents[0].tag.as_deref()), ("base", None));
     assert_eq!((app.timeout.as_secs(), &app.cache_ref, app.candidates.as_str()), (3600, &None, "acme/shop/app"));
     let expected = ["on.pull-request: pr-{number}", "on.tag: {semver} {major}.{minor} latest", "on.local: local"];
     assert_eq!(events(&config, "app"), expected);
