@@ -25,6 +25,8 @@ pub struct Builder<'a> {
     pub policies: Vec<(Policy, bool)>,
     /// See [`super::matrix::is_apart`].
     pub apart: bool,
+    /// The reference of the registry's cache, as written.
+    pub cache: Option<&'a str>,
     /// By which of `whens` hold: most builds share theirs.
     pub prepared: HashMap<Vec<bool>, Rc<Keys>>,
 }
@@ -87,7 +89,11 @@ impl Builder<'_> {
             publish: written.publish.unwrap_or(true) && written.local_only != Some(true),
             local_only: written.local_only.unwrap_or(false),
             timeout: keys.timeout,
-            cache_ref: self.cache_ref().map(|text| names.fill_repository(text)),
+            cache_ref: self.cache_ref().map(|text| {
+                // An image without axes has no variant: its id tells its cache from those of others.
+                let variant = if variant.is_empty() { &id } else { &variant };
+                Names { variant, ..names }.fill_repository(text)
+            }),
             candidates: names.fill_repository(cx.candidates),
             on: self.policies.iter().filter(happens).map(filled).collect(),
             image: self.name.to_owned(),
@@ -118,7 +124,7 @@ impl Builder<'_> {
     }
 
     fn cache_ref(&self) -> Option<&str> {
-        let written = self.cx.cache?.registry.as_str();
+        let written = self.cache?;
         let default = written == types::Cache::default().registry;
         Some(if default && !self.apart { "{repository}:buildcache-{variant}" } else { written })
     }

@@ -48,6 +48,8 @@ pub fn image(cx: &Context<'_>, name: &str, faults: &mut Faults) -> (Vec<Build>, 
     let keys: Vec<EventKey> = events.iter().map(|written| written.event.clone()).collect();
     let scope = Scope { image: name, axes: &axes, all_axes: cx.axes, events: &keys, version_file: cx.version_file };
     let mut filled = check_places(cx, &scope, &base, &events, faults);
+    let cache = cache(cx, &scope, &written, &events, faults);
+    filled &= cache.is_ok();
     let whens = layer::whens(cx.document, name, &axes, cx.all_values, faults);
     for when in &whens {
         let value = cx.document.get(&when.path).cloned().unwrap_or_default();
@@ -69,7 +71,16 @@ pub fn image(cx: &Context<'_>, name: &str, faults: &mut Faults) -> (Vec<Build>, 
     let names = Names { axes: &axes, ..Names::default() };
     let differ: Vec<bool> = policies.iter().map(|policy| names.differs(policy)).collect();
     let policies = policies.into_iter().zip(differ).collect();
-    let mut builder = Builder { cx, name, whens: &whens, base: &base, policies, apart, prepared: HashMap::new() };
+    let mut builder = Builder {
+        cx,
+        name,
+        whens: &whens,
+        base: &base,
+        policies,
+        apart,
+        cache: cache.unwrap_or_default(),
+        prepared: HashMap::new(),
+    };
     builder.check_conflicts(&points, faults);
     (points.into_iter().map(|point| builder.build(&variant, point, faults)).collect(), filled)
 }
@@ -111,15 +122,33 @@ fn check_places(cx: &Context<'_>, scope: &Scope<'_>, base: &Layered, events: &[W
     for written in events {
         filled &= places::check_event(scope, &written.event, &written.layers, cx.document, faults);
     }
-    let shared = [
-        (cx.cache.map(|cache| cache.registry.as_str()), ["cache", "registry"]),
-        (Some(cx.candidates), ["release", "candidates"]),
-    ];
-    for (text, path) in shared {
-        for said in scope.faults(text.unwrap_or_default(), &super::placeholder::STATIC, &[]) {
-            filled = false;
-            faults.at(cx.document.line(&path), said);
-        }
+    for said in scope.faults(cx.candidates, &super::placeholder::STATIC, &[]) {
+        filled = false;
+        faults.at(cx.document.line(&["release", "candidates"]), said);
     }
     filled
+}
+
+/// The text of the registry cache's reference; `None`: there is no such cache, or it is not for this image, which lacks an
+/// axis that the reference names and never writes a cache. `Err`: it lacks one and writes.
+fn cache<'a>(
+    cx: &Context<'a>,
+    scope: &Scope<'_>,
+    written: &Image,
+    events: &[Written],
+    faults: &mut Faults,
+) -> Result<Option<&'a str>, ()> {
+    let Some(text) = cx.cache.map(|cache| cache.registry.as_str()) else { return Ok(None) };
+    let found = scope.faults(text, &super::placeholder::STATIC, &[]);
+    if found.is_empty() {
+        return Ok(Some(text));
+    }
+    let is_published = written.publish != Some(false) && written.local_only != Some(true);
+    if !is_published || !events.iter().any(policy::writes_cache) {
+        return Ok(None);
+    }
+    for said in found {
+        faults.at(cx.document.line(&["cache", "registry"]), said);
+    }
+    Err(())
 }

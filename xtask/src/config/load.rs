@@ -14,7 +14,7 @@ use super::matrix::variant_axes;
 use super::paths::Root;
 use super::tree::{self, Document};
 use super::types::{File, Image};
-use super::{Config, Env, VersionFile, check, checks, disk, graph, hosts, layer, places, policy, schema, unique};
+use super::{Config, Env, VersionFile, check, checks, disk, graph, hosts, layer, places, policy, schema, shared, unique};
 use crate::error::Fault;
 use crate::version::Version;
 
@@ -88,6 +88,7 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
             doubtful.insert(name.as_str());
         }
     }
+    shared::tell_apart(&mut builds, file.cache.as_ref());
     unique::check(&builds, &doubtful, document, faults);
     graph::check(&builds, &images, document, faults);
     checks::check(file, &builds, &images, root, document, faults);

@@ -27,6 +27,7 @@ mod places;
 mod policy;
 mod quoting;
 pub mod schema;
+mod shared;
 mod tree;
 pub mod types;
 mod unique;
@@ -234,6 +235,8 @@ pub struct Policy {
     pub cache: CacheMode,
     /// As written, event placeholders still in.
     pub tags: Vec<String>,
+    /// Nobody wrote `tags`: they are the event's default.
+    pub has_default_tags: bool,
     pub cache_from_tags: Vec<String>,
     pub replace: bool,
     pub rebuild_input: String,

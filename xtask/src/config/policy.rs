@@ -183,6 +183,12 @@ pub fn check(
     parsed.collect()
 }
 
+/// Whether an event may write the registry's cache.
+pub fn writes_cache(written: &Written) -> bool {
+    let is_published = !matches!(written.event, EventKey::PullRequest | EventKey::Local);
+    is_published && written.keys.cache.is_none_or(|mode| mode == CacheMode::ReadWrite)
+}
+
 fn patterns(keys: &types::Policy) -> Vec<(&'static str, &String)> {
     let paths = keys.paths.iter().flatten().map(|pattern| ("paths", pattern));
     let ignore = keys.paths_ignore.iter().flatten().map(|pattern| ("paths-ignore", pattern));
@@ -236,6 +242,7 @@ pub fn policy(written: &Written, only: Vec<Condition>) -> Policy {
         },
         cache: keys.cache.unwrap_or(cache),
         tags: keys.tags.clone().unwrap_or(tags),
+        has_default_tags: keys.tags.is_none(),
         cache_from_tags: keys.cache_from_tags.clone().unwrap_or_default(),
         replace: keys.replace.unwrap_or(false),
         rebuild_input: keys.rebuild_input.clone().unwrap_or_else(|| "rebuild".into()),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::faults::Faults;
 use super::tree::Document;
-use super::{Build, EventKey, names, placeholder};
+use super::{Build, EventKey, Policy, names, placeholder};
 
 /// Reports invalid repositories, tags and cache refs, and ids, tags, cache refs, generated files and logs of two builds.
 ///
@@ -93,14 +93,13 @@ fn shared_tags(builds: &[&Build], document: &Document, faults: &mut Faults) {
                 match owners.insert((&policy.event, tag), build) {
                     Some(other) if other.id != build.id => {
                         let line = tags_line(document, build, &policy.event);
-                        let hint = if build.variant.is_empty() {
-                            "give one of them another repository"
-                        } else {
-                            "put {variant} into the tag or the repository"
-                        };
                         let said = format!(
-                            "`{}` and `{}` share the tag {}:{tag} in {} ({hint})",
-                            other.id, build.id, build.repository, policy.event
+                            "`{}` and `{}` share the tag {}:{tag} in {} ({})",
+                            other.id,
+                            build.id,
+                            build.repository,
+                            policy.event,
+                            tag_hint(other, build, policy)
                         );
                         faults.once(line, "tag", said);
                     }
@@ -109,6 +108,16 @@ fn shared_tags(builds: &[&Build], document: &Document, faults: &mut Faults) {
             }
         }
     }
+}
+
+/// How to keep the tags of two builds of one repository apart.
+fn tag_hint(other: &Build, build: &Build, policy: &Policy) -> String {
+    // The variants of two images may be the same.
+    let name = if other.image == build.image { "{variant}" } else { "{id}" };
+    if policy.has_default_tags {
+        return format!("nobody wrote {}.tags: write them, with {name} in each, or another repository", policy.event);
+    }
+    format!("put {name} into the tag or the repository")
 }
 
 fn example(one: &Build, two: &Build) -> String {

@@ -35,6 +35,7 @@ static LENT: Policy = Policy {
     fresh: FreshWhen::Never,
     cache: CacheMode::Read,
     tags: Vec::new(),
+    has_default_tags: false,
     cache_from_tags: Vec::new(),
     replace: false,
     rebuild_input: String::new(),

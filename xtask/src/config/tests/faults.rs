@@ -190,7 +190,7 @@ fn names_that_two_builds_share() {
         ),
         (
             "[image.a]\nrepository = 'x'\n[image.b]\nrepository = 'x'\n[on.tag]\ntags = ['latest']\n[on.pull-request]\ntags = []\n[on.local]\ntags = []",
-            "f:6: `a` and `b` share the tag x:latest in on.tag (give one of them another repository)",
+            "f:6: `a` and `b` share the tag x:latest in on.tag (put {id} into the tag or the repository)",
         ),
         (
             "[axes]\np = ['1', '2']\n[image.a]\nvariant = '{p}'\nrepository = 'x'\n[on.tag]\ntags = ['latest']",
