@@ -153,7 +153,7 @@ impl Context {
         }
         match self.handed()? {
             Some(plan) => plan::narrow(plan.clone(), &only, &*self.config_of_plan()?).map(drop),
-            None => plan::version(config, &self.recorded()?.event).map(drop),
+            None => plan::check_version(config, &self.recorded()?.event, &only),
         }
     }
 

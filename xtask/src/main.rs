@@ -72,10 +72,22 @@ fn check(context: &Context, task: &Task) -> anyhow::Result<()> {
     }
 }
 
+/// Whether a task does what the event asks for. A pushed tag that no image takes asks for nothing.
+fn is_of_an_event(task: &Task) -> bool {
+    match task {
+        Task::CiBuild(_) | Task::DockerTest(_) | Task::Scan(_) | Task::Ci(_) => true,
+        Task::Release(args) => args.is_of_an_event(),
+        _ => false,
+    }
+}
+
 fn run(cli: Cli) -> anyhow::Result<()> {
     let anywhere = matches!(cli.task, Task::Sandbox(_) | Task::Schema(_) | Task::Completions(_) | Task::Doctor(_));
     let context = &mut Context::new(cli.global, anywhere)?;
     check(context, &cli.task)?;
+    if is_of_an_event(&cli.task) && context.skips_tag()? {
+        return Ok(());
+    }
     match &cli.task {
         Task::GenDockerfiles(args) => tasks::gen_dockerfiles::run(context, args),
         Task::StaticChecks(args) => tasks::static_checks::run(context, args),

@@ -44,6 +44,22 @@ impl Context {
         self.plan.get().map_or_else(|| self.planned(false), |plan| Ok(plan.clone()))
     }
 
+    /// Whether the event is a pushed tag that no image takes: a note says so, and nothing has to be ready for it.
+    ///
+    /// # Errors
+    /// Usage faults of configuration and event.
+    pub fn skips_tag(&self) -> Result<bool> {
+        if self.is_handed_a_plan() {
+            return Ok(false);
+        }
+        let reason = plan::why_left_out(self.config()?, &self.recorded()?.event);
+        if let Some(reason) = &reason {
+            self.check_usage()?;
+            report::note(&format!("nothing to do: {reason}"));
+        }
+        Ok(reason.is_some())
+    }
+
     fn planned(&self, pin: bool) -> Result<Plan> {
         let only = self.only()?;
         let plan = match self.handed()? {

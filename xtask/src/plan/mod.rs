@@ -21,16 +21,18 @@ mod select;
 mod tags;
 mod touched;
 mod trust;
+mod versions;
 
 pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
-pub use planner::{plan, version};
+pub use planner::plan;
 pub use published::{commits, looks};
 pub use reuse::reuse;
 pub use select::{policy_of, shorten};
 pub use tags::{is_written_once, told};
 pub use touched::{Touch, touched};
 pub use trust::check;
+pub use versions::{check_version, version, why_left_out};
 
 use serde::{Deserialize, Serialize};
 

@@ -256,7 +256,7 @@ mod tests {
             ..Facts::default()
         };
         let event = parse::event(event).unwrap();
-        let version = crate::plan::planner::version(&config, &event).unwrap();
+        let version = crate::plan::version(&config, &event).unwrap();
         let repositories = std::collections::HashMap::new();
         let input =
             Input { config: &config, event: &event, facts: &facts, version: version.as_ref(), repositories: &repositories };

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{
     Action, Build, How, Plan, PushStage, Scan, Skipped, TestStage, cache, checks, fresh, key, labels, parents, platforms,
-    published, select, tags,
+    published, select, tags, versions,
 };
 use crate::config::{self, Config, Gate, condition::Condition};
 use crate::error::Fault;
@@ -29,14 +29,24 @@ pub struct Input<'a> {
 /// Decides the whole run.
 ///
 /// # Errors
-/// Usage faults: a tag that differs from the version file, a tag that cannot be filled, a parent without its
+/// Usage faults: a version that is needed and that the tag is not, a tag that cannot be filled, a parent without its
 /// FROM, `only` that selects nothing (the error lists what there is), a registry that is needed and not set.
 pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -> Result<Plan> {
-    let version = version(config, event)?;
+    let (version, no_version) = match versions::version(config, event) {
+        Ok(version) => (version, None),
+        Err(fault) => (None, Some(fault)),
+    };
     let named = |build| parents::repositories(config, build).into_iter().map(move |name| (name, build));
     let repositories = config.builds.iter().flat_map(named).collect();
     let input = Input { config, event, facts, version: version.as_ref(), repositories: &repositories };
     let selection = select::select(&input, only)?;
+    if let Some(fault) = no_version {
+        for taken in &selection.taken {
+            if let Some(text) = versions::need(taken.build, taken.policy) {
+                return Err(fault).context(versions::needed_by(taken.build, text));
+            }
+        }
+    }
 
     // The clock is in the plan only where it decides something: else the same commit gives the same bytes.
     let timed = |tag: &String| tag.contains("{timestamp}") || tag.contains("{date}");
@@ -76,7 +86,11 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         publishes,
         held_back,
         has_work: !builds.is_empty(),
-        checks: checks::checks(&input, &builds, (!only.is_empty()).then_some(&left))?,
+        checks: if versions::why_left_out(config, event).is_some() {
+            Vec::new()
+        } else {
+            checks::checks(&input, &builds, (!only.is_empty()).then_some(&left))?
+        },
         scan: config.scan.as_ref().map(|scan| Scan { fail_on: scan.fail_on, ignore: scan.ignore.clone() }),
         builds,
         skipped: selection.skipped.into_iter().map(|(id, reason)| Skipped { id, reasons: vec![reason] }).collect(),
@@ -92,28 +106,6 @@ fn not_yet(config: &Config, publishes: bool) -> Vec<String> {
     ];
     let asked = asked.into_iter().filter(|(is_asked, ..)| *is_asked);
     asked.map(|(_, key, what)| format!("{key} is not supported by this version: {what}")).collect()
-}
-
-/// The version of this run. A pushed tag must be what the version file says.
-///
-/// # Errors
-/// Usage: it is another one, or none.
-pub fn version(config: &Config, event: &Event) -> Result<Option<Version>> {
-    let from_file = config.version_file.as_ref();
-    let Event::Tag { name } = event else { return Ok(from_file.map(|file| file.version.clone())) };
-    match from_file {
-        Some(file) if file.version.text != *name => {
-            let message = format!("the tag is {name}, but {} says {}", file.path, file.version.text);
-            let hint =
-                format!("write {name} into {}, commit, and tag that commit; or push the tag {}", file.path, file.version.text);
-            Err(Fault::usage(message).hint(hint).into())
-        }
-        Some(file) => Ok(Some(file.version.clone())),
-        None => match Version::parse(name) {
-            Ok(version) => Ok(Some(version)),
-            Err(error) => Err(Fault::usage(format!("the tag {name} is not a version: {error}")).into()),
-        },
-    }
 }
 
 /// Whether this event may publish at all, for images that may be published.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::labels::{MadeOf, UNKNOWN};
 use super::planner::{self, Input};
-use super::{fresh, parents, platforms, select, tags};
+use super::{fresh, parents, platforms, select, tags, versions};
 use crate::config::{Build, Config, Parent, Policy};
 use crate::event::Event;
 use crate::facts::{Facts, hex};
@@ -55,7 +55,7 @@ fn each<T: IntoIterator<Item = String>>(
     tags: impl Fn(&Input<'_>, &Build, &Policy) -> T,
 ) -> BTreeSet<String> {
     let repositories = std::collections::HashMap::new();
-    let version = planner::version(config, event).ok().flatten();
+    let version = versions::version(config, event).ok().flatten();
     let input = Input { config, event, facts, version: version.as_ref(), repositories: &repositories };
     let of = |build| Some(tags(&input, build, select::policy_of(event, build).ok()?));
     config.builds.iter().filter_map(of).flatten().collect()
@@ -83,7 +83,7 @@ fn earlier(input: &Input<'_>, build: &Build, policy: &Policy) -> Option<String> 
 /// The moving tag that this event moves for a build, `latest` before others. `None`: it moves none.
 pub fn moved_tag(input: &Input<'_>, build: &Build) -> Option<String> {
     let policy = select::policy_of(input.event, build).ok()?;
-    let is_for = planner::publishing_event(input) && select::is_for(input, policy, build);
+    let is_for = planner::publishing_event(input) && select::is_for(input.config, policy, build);
     let reference = is_for.then(|| published(input, build, policy))??.moving.pop()?;
     Some(reference.rsplit_once(':')?.1.to_owned())
 }

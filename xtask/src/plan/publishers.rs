@@ -36,7 +36,8 @@ fn may_be(template: &str, tag: &str) -> bool {
 
 /// How to publish a tag that is missing: a command that does, whatever changed, or the line that such a command needs.
 pub fn hint(input: &Input<'_>, build: &Build, tag: &str) -> String {
-    let commands = of(build, tag).filter(|policy| is_for(input, policy, build)).filter_map(|policy| command(input, policy));
+    let commands =
+        of(build, tag).filter(|policy| is_for(input.config, policy, build)).filter_map(|policy| command(input, policy));
     match commands.min() {
         Some((_, command)) => format!("build it first: `{command}`"),
         None => {

@@ -82,7 +82,7 @@ pub fn select<'a>(input: &Input<'a>, only: &[Condition]) -> Result<Selection<'a>
 
 fn verdict<'a>(input: &Input<'a>, build: &'a Build) -> Result<(&'a Policy, Vec<String>), String> {
     let policy = policy_of(input.event, build).map_err(|reason| nobodys(input, &reason).unwrap_or(reason))?;
-    if !is_for(input, policy, build) {
+    if !is_for(input.config, policy, build) {
         return Err(format!("`only` of {} leaves it out", name_of(&policy.event)));
     }
     match input.event {
@@ -95,8 +95,8 @@ fn verdict<'a>(input: &Input<'a>, build: &'a Build) -> Result<(&'a Policy, Vec<S
 }
 
 /// Whether `only` of an event lets a build through.
-pub fn is_for(input: &Input<'_>, policy: &Policy, build: &Build) -> bool {
-    policy.only.is_empty() || selects(&policy.only, &subject(input, build))
+pub fn is_for(config: &Config, policy: &Policy, build: &Build) -> bool {
+    policy.only.is_empty() || selects(&policy.only, &subject(config, build))
 }
 
 /// An event that the file does not name at all is no fault of an image.
@@ -106,8 +106,8 @@ fn nobodys(input: &Input<'_>, reason: &str) -> Option<String> {
     (!any).then(|| format!("there is no [{event}]"))
 }
 
-fn subject<'a>(input: &Input<'a>, build: &'a Build) -> Subject<'a> {
-    Subject { image: &build.image, id: &build.id, point: &build.axes, axes: &input.config.axes }
+pub fn subject<'a>(config: &'a Config, build: &'a Build) -> Subject<'a> {
+    Subject { image: &build.image, id: &build.id, point: &build.axes, axes: &config.axes }
 }
 
 /// `on.branch.main` as it stands in the file.
@@ -222,7 +222,7 @@ fn follow_parents<'a>(input: &Input<'a>, taken: &mut BTreeMap<&'a str, Taken<'a>
         for build in input.config.builds.iter().filter(|build| skipped.contains_key(build.id.as_str())) {
             let parent = input.config.parents(build).find(|(_, parent)| taken.contains_key(parent.id.as_str()));
             if let (Some((_, parent)), Ok(policy)) = (parent, policy_of(input.event, build))
-                && is_for(input, policy, build)
+                && is_for(input.config, policy, build)
             {
                 let reasons = vec![format!("its parent {} is built", parent.id)];
                 followers.push(Taken { build, policy, is_lent: false, reasons });
@@ -265,7 +265,7 @@ fn narrow<'a>(
     taken: &mut BTreeMap<&'a str, Taken<'a>>,
     skipped: &mut BTreeMap<&'a str, String>,
 ) -> Result<()> {
-    let wanted: Vec<&Build> = input.config.builds.iter().filter(|build| selects(only, &subject(input, build))).collect();
+    let wanted: Vec<&Build> = input.config.builds.iter().filter(|build| selects(only, &subject(input.config, build))).collect();
     if wanted.is_empty() {
         let ids: Vec<&str> = input.config.builds.iter().map(|build| build.id.as_str()).collect();
         return Err(Fault::usage("--only selects nothing").hint(format!("there are {}", shorten(&ids))).into());

@@ -27,6 +27,13 @@ pub struct Args {
     undo: Option<Utf8PathBuf>,
 }
 
+impl Args {
+    /// Whether the event says what is released, not a flag.
+    pub fn is_of_an_event(&self) -> bool {
+        self.to.is_none() && self.undo.is_none()
+    }
+}
+
 /// # Errors
 /// Usage: no journal, no version.
 pub fn check(context: &Context, args: &Args) -> Result<()> {

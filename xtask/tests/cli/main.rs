@@ -14,4 +14,5 @@ mod parents;
 mod platforms;
 mod retention;
 mod scan;
+mod tags;
 mod usage;
