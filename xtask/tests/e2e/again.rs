@@ -76,3 +76,41 @@ fn dependencies_are_compared_with_the_commit_that_is_published() {
     let draft = run(&tiny, &["plan"], "manual").stdout;
     assert!(draft.contains("(no registry was asked, and there is no older version tag)"), "{draft}");
 }
+
+#[test]
+fn a_child_alone_is_built_on_what_the_push_before_published() {
+    let tiny = Tiny::of(1);
+    let config = format!(
+        "schema = 1\nregistry = \"ghcr.io\"\nnamespace = \"{}\"\n[image.base]\ncontext = \"base\"\n[image.child]\n\
+         context = \"child\"\nparent = \"base\"\n[on.tag]\ntags = [\"{{semver}}\", \"latest\"]\n[on.branch.main]\n\
+         tags = [\"edge\"]\n",
+        tiny.namespace
+    );
+    tiny.write("docker/images.toml", &config);
+    tiny.write("base/Dockerfile", "FROM debian:bookworm-slim\nCOPY base.txt /\n");
+    tiny.write("child/Dockerfile", "FROM base\nCOPY child.txt /\n");
+    tiny.write("base/base.txt", "one");
+    tiny.write("child/child.txt", "one");
+    tiny.version("v1.0.0");
+    run(&tiny, &["ci"], "tag:v1.0.0");
+    tiny.write("base/base.txt", "two");
+    // A push is compared with what the branch had at its origin.
+    tiny.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    tiny.version("second");
+    run(&tiny, &["ci"], "branch:main");
+    let edge = tiny.digest("base", "edge");
+    assert!(edge.is_some() && edge != tiny.digest("base", "latest"));
+
+    tiny.write("child/child.txt", "two");
+    tiny.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    tiny.version("third");
+    let (action, why) = planned(&tiny, "branch:main", "child");
+    assert!(action == "build" && why.contains("base is taken as edge: this event moves that tag of it"), "{action} {why}");
+    assert_eq!(planned(&tiny, "branch:main", "base").0, "skip");
+    run(&tiny, &["ci"], "branch:main");
+    assert_eq!(tiny.digest("base", "edge"), edge, "it was not built again");
+    let files = tiny.crane(&["export", &tiny.name("child", "edge"), "child.tar"]);
+    assert!(files.is_some());
+    let read = |path: &str| tiny.engine(&format!("tar -xOf child.tar {path}")).expect(0).stdout;
+    assert_eq!((read("base.txt"), read("child.txt")), ("two".into(), "two".into()));
+}
