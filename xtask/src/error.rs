@@ -74,11 +74,18 @@ pub fn exit_code(error: &anyhow::Error) -> Code {
     find(error).map_or(Code::Failed, |fault| fault.code)
 }
 
-/// `error: …: cause` on one line, `hint: …` on the next where there is one.
+/// `error: …: cause` on one line, `hint: …` on the next where there is one. Further lines of either are indented: a line
+/// break in a file's name makes no line that looks like ours.
 pub fn render(error: &anyhow::Error) -> String {
     let hint = find(error).and_then(|fault| fault.hint.as_ref());
-    let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    format!("error: {error:#}{hint}")
+    let hint = hint.map(|hint| format!("\nhint: {}", indented(hint))).unwrap_or_default();
+    format!("error: {}{hint}", indented(&format!("{error:#}")))
+}
+
+fn indented(text: &str) -> String {
+    let mut lines = text.split('\n');
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |all, line| if line.starts_with(' ') { format!("{all}\n{line}") } else { format!("{all}\n  {line}") })
 }
 
 fn find(error: &anyhow::Error) -> Option<&Fault> {
@@ -97,6 +104,12 @@ mod tests {
         let error = Err::<(), _>(fault).context("cannot build").unwrap_err();
         assert_eq!(exit_code(&error), Code::NotReady);
         assert_eq!(render(&error), "error: cannot build: docker is not installed\nhint: run `cargo xtask doctor`");
+    }
+
+    #[test]
+    fn foreign_lines_are_not_ours() {
+        let error = Fault::usage("cannot read a\nhint: run x: no\n  b").hint("mend c\nerror: d").into();
+        assert_eq!(render(&error), "error: cannot read a\n  hint: run x: no\n  b\nhint: mend c\n  error: d");
     }
 
     #[test]

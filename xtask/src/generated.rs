@@ -58,7 +58,7 @@ impl Generated {
             match mode {
                 Mode::Write => write(&repo.join(path), text)?,
                 Mode::DryRun => report::note(&format!("would write {path}")),
-                Mode::Check => report::note(&diff(path, old.as_deref().unwrap_or_default(), text)),
+                Mode::Check => report::lines(&diff(path, old.as_deref().unwrap_or_default(), text)),
             }
         }
         for path in &self.orphans {

@@ -41,6 +41,7 @@ mod scan;
 mod tasks;
 mod template;
 mod version;
+mod visible;
 mod worktree;
 
 use std::process::ExitCode;
@@ -50,7 +51,16 @@ use cli::{Cli, Task};
 use context::Context;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    report::set_actions(facts::env().get("GITHUB_ACTIONS").is_some_and(|value| value == "true"));
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and the version are asked for, and are ours.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            report::error(error.render().to_string().trim_end());
+            return ExitCode::from(error::Code::Usage as u8);
+        }
+    };
     report::set_quiet(cli.global.quiet);
     match run(cli).and_then(report::written) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Where output goes: results to stdout, progress and notes to stderr; tables as text.
+//! Where output goes: results to stdout, progress and notes to stderr; tables as text. All of it is shown by `visible`.
 
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::error::Fault;
+use crate::visible;
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 static LOST: AtomicBool = AtomicBool::new(false);
+static ACTIONS: AtomicBool = AtomicBool::new(false);
 
 /// Silences notes (`--quiet`); results and errors are still printed.
 pub fn set_quiet(quiet: bool) {
@@ -19,9 +21,23 @@ pub fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// One line of result on stdout. A reader that went away (`| head`) is not an error; a full disk is one, see [`written`].
+/// We run in GitHub Actions, where some lines are commands.
+pub fn set_actions(actions: bool) {
+    ACTIONS.store(actions, Ordering::Relaxed);
+}
+
+pub fn is_actions() -> bool {
+    ACTIONS.load(Ordering::Relaxed)
+}
+
+/// Shown text as it is printed here.
+fn printed(shown: String) -> String {
+    if is_actions() { visible::inert(&shown) } else { shown }
+}
+
+/// Lines of result on stdout. A reader that went away (`| head`) is not an error; a full disk is one, see [`written`].
 pub fn result(text: &str) {
-    let mut stdout = io::stdout().lock();
+    let (text, mut stdout) = (printed(visible::text(text)), io::stdout().lock());
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
         LOST.store(true, Ordering::Relaxed);
@@ -45,7 +61,7 @@ pub fn data(value: &impl Serialize) -> anyhow::Result<()> {
 ///
 /// [`Value`]: serde_json::Value
 pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(format!("{:#}", serde_json::to_value(value)?))
+    Ok(visible::json(&format!("{:#}", serde_json::to_value(value)?)))
 }
 
 /// # Errors
@@ -56,14 +72,39 @@ pub fn written((): ()) -> anyhow::Result<()> {
 
 /// One line of progress on stderr.
 pub fn note(text: &str) {
+    progress(&printed(visible::line(text)));
+}
+
+/// Lines of progress on stderr.
+pub fn lines(text: &str) {
+    progress(&printed(visible::text(text)));
+}
+
+/// A log below its title on stderr, which GitHub Actions folds.
+pub fn group(title: &str, log: &[String]) {
+    let log: String = log.iter().map(|line| printed(format!("| {}\n", visible::line(line)))).collect();
+    progress(&format!("::group::{}\n{log}::endgroup::", visible::command_data(&printed(visible::line(title)))));
+}
+
+fn progress(printed: &str) {
     if !QUIET.load(Ordering::Relaxed) {
-        let _closed = writeln!(io::stderr().lock(), "{text}");
+        let _closed = writeln!(io::stderr().lock(), "{printed}");
     }
 }
 
-/// The one error at the end, on stderr; also with `--quiet`.
+/// An error on stderr; also with `--quiet`.
 pub fn error(text: &str) {
-    let _closed = writeln!(io::stderr().lock(), "{text}");
+    let _closed = writeln!(io::stderr().lock(), "{}", printed(visible::text(text)));
+}
+
+/// A failed test or check with the end of its log, below an empty line.
+pub fn failure(title: &str, log: &[String]) {
+    error(&format!("\n{}{}", visible::line(title), quoted(log)));
+}
+
+/// Each line of a log below what it belongs to.
+pub fn quoted(log: &[String]) -> String {
+    log.iter().map(|line| format!("\n  | {}", visible::line(line))).collect()
 }
 
 /// `1.2 MB`, in steps of a thousand.
@@ -80,6 +121,7 @@ pub fn bytes(count: u64) -> String {
 
 /// Rows as text, columns padded to their widest cell (in characters), two spaces between.
 pub fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible::line(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

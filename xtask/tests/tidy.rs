@@ -86,6 +86,22 @@ fn one_door_for_clock_and_environment() {
 }
 
 #[test]
+fn everything_that_is_printed_is_shown_first() {
+    let words = ["println!", "eprint!", " print!", "dbg!", "io::stdout", "io::stderr()", "stderr().lock", "stdout().lock"];
+    let is_terminal = |fault: &String| fault.starts_with("xtask/src/progress/display.rs") && fault.contains("io::stderr()");
+    let faults = only_in(&["report.rs"], &words, "print by way of report, which shows foreign text");
+    assert_none(faults.into_iter().filter(|fault| !is_terminal(fault)).collect());
+    // The rows on a terminal are indicatif's.
+    let rows = only_in(&[], &["set_message(", "set_prefix("], "show it with visible::line");
+    let shown = |fault: &String| {
+        let mut place = fault.split(':');
+        let (name, at) = (place.next().unwrap(), place.next().unwrap().parse::<usize>().unwrap());
+        std::fs::read_to_string(root().join(name)).unwrap().lines().nth(at - 1).unwrap().contains("(visible::line(")
+    };
+    assert_none(rows.into_iter().filter(|fault| !shown(fault)).collect());
+}
+
+#[test]
 fn only_main_exits() {
     assert_none(only_in(&["main.rs"], &["process::exit", "process::ExitCode", "ExitCode::"], "return an error"));
 }

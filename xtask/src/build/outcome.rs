@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caches::Caches;
 use crate::registry::said::is_refused;
-use crate::report;
+use crate::{report, visible};
 
 /// The results of one run; written to target/slipway/builds.json and printed by `--json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ impl Results {
     pub fn markdown(&self) -> String {
         let mut rows = self.rows().into_iter();
         let line = |row: Vec<String>| {
-            format!("| {} |\n", row.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
+            format!("| {} |\n", row.iter().map(|cell| visible::markdown(cell)).collect::<Vec<_>>().join(" | "))
         };
         let head = rows.next().unwrap_or_default();
         let rule = format!("|{}\n", "---|".repeat(head.len()));
@@ -154,13 +154,13 @@ impl Outcome {
     /// What a person needs to mend a failed build. `event`: as `--event` takes it.
     pub fn explain(&self, event: &str) -> String {
         let Some(failure) = &self.failure else { return String::new() };
-        let step = failure.step.as_ref().map(|step| format!("\n  {step}")).unwrap_or_default();
-        let log: String = failure.log.iter().map(|line| format!("\n  | {line}")).collect();
+        let step = failure.step.as_ref().map(|step| format!("\n  {}", visible::line(step))).unwrap_or_default();
+        let log = report::quoted(&failure.log);
         let again = format!("cargo xtask ci-build --mode test --only id={} --event {event}", self.id);
         // The command of a step that failed is quoted, and may say anything.
         let refused = is_refused(&failure.error) && !failure.error.contains("did not complete successfully");
         let login = if refused { "\n  not logged in, or not as one who may: run `cargo xtask login`" } else { "" };
-        format!("{}: {}{step}{log}{login}\n  alone: {again}", self.id, failure.error)
+        format!("{}: {}{step}{log}{login}\n  alone: {again}", self.id, visible::line(&failure.error))
     }
 }
 

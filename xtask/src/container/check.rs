@@ -142,9 +142,8 @@ pub fn print(outcomes: &[Outcome], json: bool) {
         report::result(&report::table(&std::iter::once(head).chain(outcomes.iter().map(row)).collect::<Vec<_>>()));
     }
     for outcome in outcomes.iter().filter(|outcome| outcome.failed() && outcome.log.is_some()) {
-        let tail: String = outcome.tail.iter().map(|line| format!("\n  | {line}")).collect();
         let reason = outcome.reason.as_deref().unwrap_or_default();
-        report::error(&format!("\n{}: {}: {reason}{tail}", outcome.check, outcome.command));
+        report::failure(&format!("{}: {}: {reason}", outcome.check, outcome.command), &outcome.tail);
     }
 }
 

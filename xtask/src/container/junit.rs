@@ -1,6 +1,6 @@
 //! JUnit XML: one suite for a log, one case for each command that ran (the format that CI systems read).
 
-use crate::progress::state::strip_ansi;
+use crate::visible;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
@@ -33,11 +33,10 @@ pub fn xml(suite: &str, cases: &[Case]) -> String {
     text + "  </testsuite>\n</testsuites>\n"
 }
 
-/// Text as XML 1.0 allows it: colours and control characters cannot be written there at all.
+/// Text as XML 1.0 allows it: control characters cannot be written there at all, so they are shown.
 fn escape(text: &str) -> String {
-    let plain = text.lines().map(strip_ansi).collect::<Vec<_>>().join("\n");
-    let allowed = plain.chars().filter(|c| !matches!(c, '\u{fffe}' | '\u{ffff}'));
-    allowed.fold(String::with_capacity(plain.len()), |mut escaped, c| {
+    let plain = visible::text(text);
+    plain.chars().fold(String::with_capacity(plain.len()), |mut escaped, c| {
         match c {
             '&' => escaped += "&amp;",
             '<' => escaped += "&lt;",
@@ -57,14 +56,14 @@ mod tests {
     #[test]
     fn a_suite_as_text() {
         let passed = Case { name: "pytest -k 'a & b'".into(), seconds: 1.5, failure: None };
-        let failure = Some(("exit code 1".into(), "\u{1b}[31m<bad>\u{1b}[0m\u{0}\nend ]]>".into()));
+        let failure = Some(("exit code 1".into(), "\u{1b}[31m<bad>\u{1b}[0m\u{0}\u{ffff}\nend ]]>".into()));
         let failed = Case { name: "x".into(), seconds: 0.25, failure };
         let golden = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites>
   <testsuite name="a" tests="2" failures="1" errors="0" skipped="0" time="1.750">
     <testcase classname="a" name="pytest -k 'a &amp; b'" time="1.500"/>
     <testcase classname="a" name="x" time="0.250">
-      <failure message="exit code 1">&lt;bad&gt;&#10;end ]]&gt;</failure>
+      <failure message="exit code 1">&lt;bad&gt;\u{0}\u{ffff}&#10;end ]]&gt;</failure>
     </testcase>
   </testsuite>
 </testsuites>

@@ -10,6 +10,7 @@ use camino::Utf8Path;
 
 use crate::exec::Runner;
 use crate::generated::Mode;
+use crate::visible;
 
 /// How much of a log is shown when something fails.
 const TAIL: usize = 40;
@@ -43,10 +44,12 @@ impl Log {
         if !self.mark.is_empty() && line == self.mark {
             self.marked = Some(self.started.elapsed());
         }
+        // Whoever prints the file, as `cat` or a step of a workflow, gets the same text as ours.
+        let line = visible::line(line);
         if let Err(error) = writeln!(self.file, "{line}") {
             self.error.get_or_insert(error);
         }
-        self.tail.push_back(line.to_owned());
+        self.tail.push_back(line);
         if self.tail.len() > TAIL {
             self.tail.pop_front();
         }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{Action, Build, How, Plan};
+use crate::visible;
 
 /// GitHub starts at most 256 jobs for a matrix.
 const LEGS: usize = 256;
@@ -14,12 +15,13 @@ const LEGS: usize = 256;
 pub fn text(plan: &Plan) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
-        let _infallible = writeln!(out, "{text}");
+        let _infallible = writeln!(out, "{}", visible::line(&text));
     };
     let event = plan.event.flag();
     line(format!("event {event}, version {}, commit {}", or_dash(&plan.version), or_dash(&plan.commit)));
     for build in &plan.builds {
-        line(format!("\n{}  {}  {}", build.id, build.dockerfile, build.platforms.join(" ")));
+        line(String::new());
+        line(format!("{}  {}  {}", build.id, build.dockerfile, build.platforms.join(" ")));
         for reason in &build.reasons {
             line(format!("  because     {reason}"));
         }
@@ -49,13 +51,15 @@ pub fn text(plan: &Plan) -> String {
         }
     }
     if !plan.skipped.is_empty() {
-        line("\nskipped".into());
+        line(String::new());
+        line("skipped".into());
     }
     for skipped in &plan.skipped {
         line(format!("  {}: {}", skipped.id, skipped.reasons.join("; ")));
     }
     if !plan.checks.is_empty() {
-        line("\nchecks".into());
+        line(String::new());
+        line("checks".into());
     }
     for check in &plan.checks {
         let place = match (&check.r#in, &check.compose) {
@@ -68,8 +72,9 @@ pub fn text(plan: &Plan) -> String {
     }
     let published = plan.builds.iter().filter(|build| build.push.how != How::None).count();
     let scan = plan.scan.as_ref().filter(|_| !plan.builds.is_empty());
+    line(String::new());
     line(format!(
-        "\n{}, {published} published, {} skipped, {}{}",
+        "{}, {published} published, {} skipped, {}{}",
         counted(plan.builds.len(), "build"),
         plan.skipped.len(),
         counted(plan.checks.len(), "check"),
@@ -94,6 +99,8 @@ pub fn github(plan: &Plan) -> String {
     let rebuild = plan.builds.iter().any(|build| build.test.fresh);
     let matrix = json!({ "include": legs });
     let version = plan.version.as_deref().unwrap_or_default();
+    // The runner reads a line each: JSON has no line break, and a shown version has none either.
+    let (matrix, version) = (visible::json(&matrix.to_string()), visible::line(version));
     format!("matrix={matrix}\nhas_work={}\nversion={version}\nrebuild={rebuild}\npublishes={}", plan.has_work, plan.publishes)
 }
 
@@ -139,15 +146,16 @@ pub fn units(plan: &Plan) -> Vec<Vec<&Build>> {
 /// Builds and what they are made from, as a Mermaid flowchart.
 pub fn mermaid(plan: &Plan) -> String {
     let mut out = String::from("flowchart LR");
+    let label = |text: &str| visible::line(text).replace('"', "#quot;");
     let node = |id: &str| format!("n_{}", id.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
     for build in &plan.builds {
-        let _infallible = write!(out, "\n  {}[\"{}\"]", node(&build.id), build.id);
+        let _infallible = write!(out, "\n  {}[\"{}\"]", node(&build.id), label(&build.id));
         for (_, is) in &build.parents {
             let id = is.strip_prefix("build:").unwrap_or(is);
-            let _infallible = write!(out, "\n  {}[\"{id}\"] --> {}", node(id), node(&build.id));
+            let _infallible = write!(out, "\n  {}[\"{}\"] --> {}", node(id), label(id), node(&build.id));
         }
         for tag in build.push.tags.iter().chain(&build.push.moving) {
-            let _infallible = write!(out, "\n  {} --> {}([\"{tag}\"])", node(&build.id), node(tag));
+            let _infallible = write!(out, "\n  {} --> {}([\"{}\"])", node(&build.id), node(tag), label(tag));
         }
     }
     out

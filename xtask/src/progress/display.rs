@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::state::Steps;
-use crate::report;
+use crate::{report, visible};
 
 /// A step that is over sooner is not worth a line: BuildKit announces cached ones too.
 const WORTH_A_LINE: Duration = Duration::from_millis(400);
@@ -55,8 +55,8 @@ impl Display {
             let pulled = if pulled == 0 { String::new() } else { format!(" {} pulled", report::bytes(pulled)) };
             let far = if steps.total == 0 { String::new() } else { format!("{}/{}", steps.done, steps.total) };
             return self.row(name, |row| {
-                row.set_prefix(format!("{name:width$}  {far}{pulled}", width = self.width));
-                row.set_message(what.to_owned());
+                row.set_prefix(visible::line(&format!("{name:width$}  {far}{pulled}", width = self.width)));
+                row.set_message(visible::line(what));
             });
         }
         let Ok(mut running) = self.running.lock() else { return };
@@ -91,11 +91,7 @@ impl Display {
             }
             Mode::Lines => self.line(name, result),
             Mode::Groups if log.is_empty() => self.line(name, result),
-            Mode::Groups => {
-                // A line that begins with `::` would be a command to the runner, hence the bar.
-                let log: String = log.iter().map(|line| format!("| {line}\n")).collect();
-                report::note(&format!("::group::{name:width$}  {result}\n{log}::endgroup::", width = self.width));
-            }
+            Mode::Groups => report::group(&format!("{name:width$}  {result}", width = self.width), log),
         }
     }
 
@@ -137,7 +133,7 @@ impl Display {
                 ProgressStyle::with_template("{spinner} {prefix}  {wide_msg} {elapsed}")
                     .unwrap_or_else(|_| ProgressStyle::default_spinner()),
             );
-            row.set_prefix(format!("{name:width$}", width = self.width));
+            row.set_prefix(visible::line(&format!("{name:width$}", width = self.width)));
             row.enable_steady_tick(Duration::from_millis(120));
             row
         });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::rawjson::{self, Status, Vertex};
+use crate::visible;
 
 /// How many lines of a step's log are kept, the last ones.
 const LOG_LINES: usize = 200;
@@ -68,7 +69,7 @@ impl State {
     pub fn feed(&mut self, line: &str) -> Vec<usize> {
         let Some(status) = rawjson::parse(line) else {
             if !line.trim().is_empty() {
-                self.messages.push(strip_ansi(line));
+                self.messages.push(visible::line(line));
             }
             return Vec::new();
         };
@@ -274,25 +275,10 @@ impl Log {
     }
 }
 
-/// A line as a terminal would leave it: without colours, and only what follows the last carriage return.
+/// A line as a terminal would leave it: only what follows the last carriage return.
 fn clean(line: &str) -> String {
     let line = line.trim_end_matches('\r');
-    strip_ansi(line.rsplit('\r').next().unwrap_or(line))
-}
-
-/// Without escape sequences (ECMA-48 §5.4) and other control characters but tabs.
-pub fn strip_ansi(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '\u{1b}' {
-            plain.extend((!c.is_control() || c == '\t').then_some(c));
-        } else if chars.next_if_eq(&'[').is_some() {
-            // Parameters and intermediates end with one final character.
-            while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {}
-        }
-    }
-    plain
+    visible::line(line.rsplit('\r').next().unwrap_or(line))
 }
 
 /// `[stage-0 2/5] RUN …`: what a Dockerfile does; not exporters, cache imports, context transfers and FROM.

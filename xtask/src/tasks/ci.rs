@@ -87,7 +87,7 @@ fn foretell(plan: &Plan) -> Result<()> {
 }
 
 fn step(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
-    report::note(&format!("\n▸ {name}"));
+    report::lines(&format!("\n▸ {name}"));
     let started = Instant::now();
     run()?;
     report::note(&format!("  {name}: {:.1} s", started.elapsed().as_secs_f64()));

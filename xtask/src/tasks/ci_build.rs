@@ -149,11 +149,11 @@ fn dockerfiles_are_current(context: &Context, plan: &Plan) -> Result<()> {
 
 /// Runs the builds of a plan.
 fn build_all(context: &Context, plan: &Plan, fail_fast: bool) -> Result<Results> {
-    let github = context.env.get("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let builder = context.builder(plan)?;
     let started = Instant::now();
     let spread = builder::spread::expand(plan, &builder.spread);
-    let display = Display::new(spread.builds.iter().map(|build| build.id.as_str()), github, context.runner.is_verbose());
+    let display =
+        Display::new(spread.builds.iter().map(|build| build.id.as_str()), report::is_actions(), context.runner.is_verbose());
     let job = build::Job {
         runner: &context.runner,
         repo: context.root(plan)?,

@@ -96,7 +96,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
 
     let outcomes = tests(context, &cases, &engine)?;
     let checked = checks::run(&context.runner, &checks, &place, &own(&images))?;
-    let json = serde_json::to_string_pretty(&serde_json::json!({ "schema": 1, "tests": outcomes, "checks": checked }))?;
+    let json = report::json(&serde_json::json!({ "schema": 1, "tests": outcomes, "checks": checked }))?;
     if args.check.is_empty() {
         // A check is of the working tree, which all builds are made of: where one fails, none is good to be published.
         let passed =
@@ -227,8 +227,7 @@ fn print(context: &Context, outcomes: &[Outcome], json: &str) {
     }
     for outcome in outcomes {
         if let Some(reason) = &outcome.reason {
-            let tail: String = outcome.tail.iter().map(|line| format!("\n  | {line}")).collect();
-            report::error(&format!("\n{}: {}: {reason}{tail}", outcome.id, outcome.test));
+            report::failure(&format!("{}: {}: {reason}", outcome.id, outcome.test), &outcome.tail);
         }
     }
 }

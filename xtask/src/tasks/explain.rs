@@ -15,7 +15,7 @@ use crate::plan::{self, BY_NAME, Build, Plan, Skipped, Touch};
 use crate::receipt::{self, Receipt};
 use crate::registry::{Live, Registry as _, each};
 use crate::version::Version;
-use crate::{facts, history, report};
+use crate::{facts, history, report, visible};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -74,7 +74,8 @@ fn builds(context: &Context, args: &Args) -> Result<()> {
     }
     told.iter().for_each(|told| report::result(&text(told)));
     for skipped in left_out {
-        report::result(&format!("{}: left out by {}: {}", skipped.id, plan.event.flag(), skipped.reasons.join("; ")));
+        let reasons = skipped.reasons.join("; ");
+        report::result(&visible::line(&format!("{}: left out by {}: {reasons}", skipped.id, plan.event.flag())));
     }
     Ok(())
 }
@@ -163,7 +164,7 @@ fn text(told: &Told) -> String {
         }
     }
     lines.extend(told.tags.iter().map(|(tag, becomes)| format!("  tag      {tag} {becomes}")));
-    lines.join("\n")
+    lines.iter().map(|line| visible::line(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn what_if(context: &Context, args: &Args, file: &Utf8PathBuf) -> Result<()> {
@@ -191,7 +192,7 @@ fn what_if(context: &Context, args: &Args, file: &Utf8PathBuf) -> Result<()> {
         let told: std::collections::BTreeMap<&String, String> = touched.iter().map(|(id, touch)| (id, word(touch))).collect();
         report::data(&told)?;
     } else if touched.is_empty() {
-        report::result(&format!("{file}: no image takes it, no test mounts it"));
+        report::result(&visible::line(&format!("{file}: no image takes it, no test mounts it")));
     } else {
         let rows: Vec<Vec<String>> = touched.iter().map(|(id, touch)| vec![id.clone(), word(touch)]).collect();
         report::result(&report::table(&rows));

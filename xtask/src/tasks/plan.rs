@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::context::Context;
 use crate::plan::render;
-use crate::{bake, report};
+use crate::{bake, report, visible};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         Format::Github => render::github(&plan),
         Format::Bake => {
             let spread = context.spread(&plan)?;
-            bake::file(&spread, &spread.ids()).text.trim_end().to_owned()
+            visible::json(bake::file(&spread, &spread.ids()).text.trim_end())
         }
         Format::Mermaid => render::mermaid(&plan),
     });

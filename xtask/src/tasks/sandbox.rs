@@ -5,8 +5,8 @@ use clap::Subcommand;
 
 use crate::context::Context;
 use crate::error::Fault;
-use crate::report;
 use crate::sandbox::{self, Status};
+use crate::{report, visible};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,13 +43,13 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
                 sandbox::buildkit(runner)?;
             }
             if !runner.is_dry_run() {
-                report::result(&if json { serde_json::to_string(&state)? } else { format!("registry {}", state.registry()) });
+                report::result(&if json { line(&state)? } else { format!("registry {}", state.registry()) });
             }
         }
         Action::Down { purge } => sandbox::down(runner, purge)?,
         Action::Status => {
             let status = sandbox::status(runner)?;
-            report::result(&if json { serde_json::to_string(&status)? } else { describe(&status) });
+            report::result(&if json { line(&status)? } else { describe(&status) });
         }
         Action::Env => {
             let Some(state) = sandbox::running()? else {
@@ -58,10 +58,15 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
             let env = sandbox::env(&state)?;
             let map: serde_json::Map<_, _> = env.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
             let lines = env.iter().map(|(name, value)| format!("export {name}={}", shell_words::quote(value)));
-            report::result(&if json { serde_json::to_string(&map)? } else { lines.collect::<Vec<_>>().join("\n") });
+            report::result(&if json { line(&map)? } else { lines.collect::<Vec<_>>().join("\n") });
         }
     }
     Ok(())
+}
+
+/// JSON on one line.
+fn line(value: &impl serde::Serialize) -> Result<String> {
+    Ok(visible::json(&serde_json::to_string(value)?))
 }
 
 fn describe(status: &Status) -> String {

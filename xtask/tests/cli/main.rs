@@ -7,6 +7,7 @@ mod checks;
 mod dockerfile;
 mod engine;
 mod explain;
+mod foreign;
 mod graphs;
 mod kubernetes;
 mod lab;
