@@ -2,6 +2,7 @@
 
 mod handed;
 mod planning;
+mod trusted;
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
@@ -41,6 +42,8 @@ pub struct Context {
     resolved: OnceCell<Plan>,
     /// The plan of `--plan` is of the files that are here.
     checked: OnceCell<()>,
+    /// It is the one that would be made here.
+    trusted: OnceCell<()>,
     /// Commit → its work tree, where a run builds another source than that of the checkout.
     source: OnceCell<(String, WorkTree)>,
     /// The registry of [`Context::rehearse_into`].
@@ -78,6 +81,7 @@ impl Context {
             plan: OnceCell::new(),
             resolved: OnceCell::new(),
             checked: OnceCell::new(),
+            trusted: OnceCell::new(),
             source: OnceCell::new(),
             rehearsal: None,
         })

@@ -1,6 +1,8 @@
 //! A plan that was made before and handed over with `--plan`: read, and held against the source that is here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
 use camino::Utf8Path;
@@ -8,16 +10,23 @@ use camino::Utf8Path;
 use super::Context;
 use crate::bases::Bases;
 use crate::error::Fault;
-use crate::event::Event;
 use crate::plan::{self, Build, Plan};
 use crate::{event, facts};
+
+/// Bytes of a plan; one of 4,096 builds has some 20 million.
+const LARGEST: u64 = 1 << 28;
 
 /// Reads a plan and checks that it can be one.
 ///
 /// # Errors
-/// Usage: not a plan of this program.
+/// Usage: not a plan of this program. Refused: one that it would not make.
 pub fn load(file: &Utf8Path) -> Result<Plan> {
-    let text = std::fs::read_to_string(file).with_context(|| Fault::usage(format!("cannot read the plan {file}")))?;
+    let unreadable = || Fault::usage(format!("cannot read the plan {file}"));
+    let mut text = String::new();
+    File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)).with_context(unreadable)?;
+    if text.len() as u64 > LARGEST {
+        return Err(Fault::usage(format!("the plan {file} has more than {LARGEST} bytes")).hint("plan again").into());
+    }
     let bad = || Fault::usage(format!("cannot understand the plan {file}")).hint("write it with `cargo xtask plan --json`");
     // Through an object: serde would take an array for a structure, field by field.
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).with_context(bad)?;
@@ -27,7 +36,7 @@ pub fn load(file: &Utf8Path) -> Result<Plan> {
             .hint("plan again")
             .into());
     }
-    plan::check(&plan).map_err(|error| Fault::usage(format!("cannot use the plan {file}: {error}")).hint("plan again"))?;
+    plan::check(&plan).map_err(|error| Fault::refused(format!("cannot use the plan {file}: {error}")).hint("plan again"))?;
     Ok(plan)
 }
 
@@ -35,17 +44,22 @@ impl Context {
     /// A plan names what it builds by the commit: built from anything else, its keys would be lies.
     pub(super) fn refuse_another_source(&self, plan: &Plan) -> Result<()> {
         let (commit, dirty) = facts::checkout(&self.runner, &self.repo);
-        let name = |commit: &Option<String>| commit.as_ref().map_or("no commit".into(), |sha| facts::short(sha, 12).to_owned());
-        if commit != plan.commit {
-            let fault =
-                Fault::refused(format!("the plan is of {}, and the checkout is at {}", name(&plan.commit), name(&commit)));
-            return Err(fault.hint("check that commit out, or plan again").into());
-        }
+        self.refuse_commit(plan, &commit)?;
         if plan.publishes && dirty {
             let fault = Fault::refused("the plan publishes, and the working tree has changes that are not committed");
             return Err(fault.hint("commit them and plan again, or put them away with `git stash --include-untracked`").into());
         }
         self.refuse_other_files(plan)
+    }
+
+    /// `commit`: that of the source which is here.
+    pub(super) fn refuse_commit(&self, plan: &Plan, commit: &Option<String>) -> Result<()> {
+        let name = |commit: &Option<String>| commit.as_ref().map_or("no commit".into(), |sha| facts::short(sha, 12).to_owned());
+        if *commit == plan.commit {
+            return Ok(());
+        }
+        let fault = Fault::refused(format!("the plan is of {}, and the checkout is at {}", name(&plan.commit), name(commit)));
+        Err(fault.hint("check that commit out, or plan again").into())
     }
 
     /// What git does not see counts too: files that it ignores, and changes of a plan that publishes nothing.
@@ -75,14 +89,8 @@ impl Context {
             let now = now.builds.iter().find(|other| other.id == build.id);
             let inputs = now.map_or(&[][..], |now| &now.inputs);
             let file = build.inputs.iter().find(|input| is_file(&input.0) && !inputs.contains(input));
-            let file = file.map(|(name, _)| ("files", name.clone()));
-            let setting = || {
-                now.and_then(|now| self.another_setting(build, now, plan.event == Event::Local)).map(|name| ("settings", name))
-            };
-            if let Some((what, name)) = file.or_else(setting) {
-                let fault =
-                    Fault::refused(format!("the plan is of other {what}: {name} of {} is not what it was then", build.id));
-                return Err(fault.hint("plan again").into());
+            if let Some((name, _)) = file {
+                return Err(another("files", name, &build.id));
             }
         }
         Ok(())
@@ -90,7 +98,7 @@ impl Context {
 
     /// The first of the settings of a build that is another one in the configuration that is here. A local run builds
     /// for its machine, which may be another one.
-    fn another_setting(&self, then: &Build, now: &Build, is_local: bool) -> Option<String> {
+    pub(super) fn another_setting(&self, then: &Build, now: &Build, is_local: bool) -> Option<String> {
         let config = self.config().ok()?.builds.iter().find(|build| build.id == then.id)?;
         let is_timed = |name: &str| {
             let written = name.split_once([':', ' ']).and_then(|(_, name)| config.args.get(name).or(config.labels.get(name)));
@@ -102,6 +110,10 @@ impl Context {
         let differs = |name: &&String| then.get(*name) != now.get(*name) && !is_timed(name);
         then.keys().chain(now.keys()).find(differs).cloned().or_else(|| platforms.then(|| "platforms".to_owned()))
     }
+}
+
+pub(super) fn another(what: &str, name: &str, id: &str) -> anyhow::Error {
+    Fault::refused(format!("the plan is of other {what}: {name} of {id} is not what it was then")).hint("plan again").into()
 }
 
 /// What makes a build and its tests, beside files and what registries say: as the key has it, and as it is handed to

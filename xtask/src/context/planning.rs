@@ -17,9 +17,13 @@ use crate::{bases, build, facts, report, resolve, sandbox, template};
 impl Context {
     /// What a plan needs to know of the world.
     pub fn facts(&self, recorded: &event::Recorded) -> Result<facts::Facts> {
-        let config = self.config()?;
-        let rendered = template::render_all(&self.repo, config)?;
-        facts::gather(&self.runner, &self.repo, config, recorded, &self.env, &rendered)
+        self.facts_of(&self.repo, self.config()?, recorded)
+    }
+
+    /// The same of another source.
+    pub(super) fn facts_of(&self, root: &Utf8Path, config: &Config, recorded: &event::Recorded) -> Result<facts::Facts> {
+        let rendered = template::render_all(root, config)?;
+        facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)
     }
 
     /// The plan of this run: the one of `--plan`, else made here, with the digests of the bases as they are now; the
@@ -76,6 +80,11 @@ impl Context {
             report::note(&format!("warning: {warning}"));
         }
         self.refuse_foreign_writes(plan.builds.iter().map(|build| build.repository.as_str()))?;
+        // Who only prints a plan may have one of anywhere.
+        if let Some(handed) = self.handed()?.filter(|_| !self.looks.get() && self.trusted.get().is_none()) {
+            self.refuse_another_plan(handed)?;
+            self.trusted.get_or_init(|| ());
+        }
         Ok(plan)
     }
 
@@ -100,8 +109,7 @@ impl Context {
         only: &[Condition],
         pin: bool,
     ) -> Result<Plan> {
-        let rendered = template::render_all(root, config)?;
-        let mut facts = facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)?;
+        let mut facts = self.facts_of(root, config, recorded)?;
         let draft = plan::plan(config, &recorded.event, &facts, only)?;
         let mut open = draft.by_name();
         let sandbox = self.engine.as_ref().filter(|engine| engine.sandbox);
@@ -135,7 +143,7 @@ impl Context {
     }
 
     /// A run that replaces a released version builds the source of its git tag, never whatever the branch is now.
-    fn released_source(&self, recorded: &event::Recorded) -> Result<Option<&Utf8Path>> {
+    pub(super) fn released_source(&self, recorded: &event::Recorded) -> Result<Option<&Utf8Path>> {
         let config = self.config()?;
         let (key, branch) = match &recorded.event {
             Event::Schedule { branch } => (EventKey::Schedule, branch),
@@ -182,6 +190,11 @@ impl Context {
         }
         if worktree::commit(&self.runner, &self.repo, "HEAD")?.is_none_or(|head| head == commit) {
             return Ok(&self.repo);
+        }
+        if let Some((other, _)) = self.source.get() {
+            let (other, commit) = (facts::short(other, 12), facts::short(commit, 12));
+            let fault = Fault::refused(format!("the plan is of {other}, and the run builds {commit}"));
+            return Err(fault.hint("plan again").into());
         }
         let tree = WorkTree::new(&self.runner, &self.repo, commit)?;
         Ok(self.source.get_or_init(|| (commit.to_owned(), tree)).1.path())

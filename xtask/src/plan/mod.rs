@@ -28,7 +28,7 @@ pub use narrow::narrow;
 pub use planner::plan;
 pub use published::{commits, looks};
 pub use reuse::reuse;
-pub use select::{policy_of, shorten};
+pub use select::{NARROWED, policy_of, shorten};
 pub use tags::{is_written_once, told};
 pub use touched::{Touch, touched};
 pub use trust::check;

@@ -89,7 +89,7 @@ pub fn refuse_a_part(context: &Context, plan: &Plan) -> Result<()> {
         let fault = Fault::refused("cannot publish a part of the plan: all builds are published together, or none");
         return Err(fault.hint("leave --only out").into());
     }
-    Ok(())
+    if context.is_handed_a_plan() { context.refuse_another_registry(plan) } else { Ok(()) }
 }
 
 /// Asked by `ci` before anything is built or published, for what comes last must not be what is lacking.

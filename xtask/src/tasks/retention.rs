@@ -62,6 +62,9 @@ pub fn has_tools(context: &Context, plan: &Plan) -> Result<()> {
 /// Those of [`check`]; the registry's. What a failure leaves undone is done by the next run.
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     check(context)?;
+    if context.is_handed_a_plan() {
+        context.refuse_another_registry(&context.plan()?)?;
+    }
     let _lock = lock::take(&context.repo.join(build::FOLDER))?;
     let config = context.config()?;
     let registry = Live::new(&context.runner);

@@ -9,6 +9,7 @@ mod engine;
 mod explain;
 mod foreign;
 mod graphs;
+mod handed;
 mod kubernetes;
 mod lab;
 mod parents;
