@@ -306,19 +306,44 @@ impl Default for Release {
     }
 }
 
+/// `retention` removes superseded candidates and untagged leftovers from the registry. `ci` ends with it where the run
+/// publishes from the default branch or from a git tag.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// How many of each kind of written-once tag.
-    #[schemars(range(min = 1))]
-    pub keep: u32,
-    /// What is younger stays.
+    /// Written-once tags that stay: "all", or the number of the newest of each template. Pre-releases are counted apart.
+    pub keep: Keep,
+    /// Everything younger than this stays.
     pub grace: Duration,
+}
+
+/// How many written-once tags of each template stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Keep {
+    Newest(#[schemars(range(min = 1))] u32),
+    Every(All),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum All {
+    All,
+}
+
+impl Keep {
+    /// `None`: every tag stays.
+    pub fn newest(self) -> Option<usize> {
+        match self {
+            Keep::Newest(number) => Some(number as usize),
+            Keep::Every(All::All) => None,
+        }
+    }
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Retention { keep: 5, grace: "24h".into() }
+        Retention { keep: Keep::Every(All::All), grace: "24h".into() }
     }
 }
 

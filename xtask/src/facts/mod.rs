@@ -115,7 +115,7 @@ impl Facts {
 }
 
 /// The default branch where nobody says another.
-const MAIN: &str = "main";
+pub const MAIN: &str = "main";
 
 /// Files that changed, or why that is not known (then everything is taken as changed).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,6 +31,14 @@ pub const SOURCE: &str = "org.opencontainers.image.source";
 /// When the commit was made, RFC 3339.
 pub const CREATED: &str = "org.opencontainers.image.created";
 
+/// Whether an image carries our key label, and comes from these sources as far as both say where they are; `source`: "",
+/// not known.
+pub fn is_ours(labels: &BTreeMap<String, String>, source: &str) -> bool {
+    let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
+    let theirs = label(SOURCE);
+    !label(KEY).is_empty() && (source.is_empty() || theirs.is_empty() || theirs == source)
+}
+
 /// What an image says in its labels of what it was made of; "": it does not say.
 ///
 /// What the label of parents says where it was not known what they are made of.

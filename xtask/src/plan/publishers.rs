@@ -1,10 +1,16 @@
 //! Which events publish a tag of an image, and how to make one do it.
 
+use std::collections::HashMap;
+
 use super::planner::Input;
-use super::select::is_for;
+use super::select::{is_for, policy_of};
+use super::tags::tags;
 use crate::config::placeholder::{Piece, pieces};
 use crate::config::{Build, Config, EventKey, Policy};
+use crate::event::Event;
+use crate::facts::Facts;
 use crate::glob;
+use crate::version::Version;
 
 /// Why no registry can ever have an image of this build; `None`: one can.
 pub fn why_never(config: &Config, build: &Build) -> Option<&'static str> {
@@ -23,6 +29,25 @@ fn publishes(policy: &Policy) -> bool {
 pub fn of<'a>(build: &'a Build, tag: &str) -> impl Iterator<Item = &'a Policy> {
     let writes = |policy: &&Policy| publishes(policy) && policy.tags.iter().any(|template| may_be(template, tag));
     build.on.iter().filter(writes)
+}
+
+/// Whether some event may write a tag.
+pub fn writes(build: &Build, tag: &str) -> bool {
+    of(build, tag).next().is_some()
+}
+
+/// Whether the release of a version moves a tag (full reference). Neither git nor a file is asked.
+pub fn moves(config: &Config, version: &Version, tag: &str) -> bool {
+    let event = Event::Tag { name: version.text.clone() };
+    // Tags that are made of a commit or of the time do not move.
+    let facts = Facts { commit: Some("0".repeat(40)), now: "2000-01-01T00:00:00Z".into(), ..Facts::default() };
+    let input = Input { config, event: &event, facts: &facts, version: Some(version), repositories: &HashMap::new() };
+    config.builds.iter().filter(|build| build.publish && !build.local_only).any(|build| {
+        let repository = config.with_target(&build.repository);
+        let policy = policy_of(&event, build).ok().filter(|policy| is_for(config, policy, build));
+        let tags = policy.and_then(|policy| tags(&input, build, policy, &repository).ok());
+        tags.is_some_and(|tags| tags.moving.iter().any(|moving| moving == tag))
+    })
 }
 
 /// Whether a tag may come of a template, whatever its placeholders stand for.
@@ -83,9 +108,28 @@ fn on_branch(input: &Input<'_>, branch: &str, event: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
-    use crate::facts::Facts;
     use crate::plan::testing::config;
+
+    #[test]
+    fn a_release_moves_its_own_tags_and_no_others() {
+        let config = config(
+            "[axes]\na = ['slim', 'full']\n[image.i]\nrepository = 'acme/i'\nvariant = '{a}'\n\
+             on.tag.tags = ['{version}-{a}', '{sha7}-{timestamp}-{a}', '{major}.{minor}-{a}', 'latest-{a}']\n\
+             on.branch.main.tags = ['edge-{a}']\n",
+        );
+        for (version, tag, expected) in [
+            ("v1.2.3", "i:latest-slim", true),
+            ("v1.2.3", "i:1.2-full", true),
+            ("v1.2.3", "i:1.3-full", false),
+            ("v1.2.3-rc1", "i:latest-slim", false),
+            ("v1.2.3", "i:edge-slim", false),
+            ("v1.2.3", "i:v1.2.3-slim", false),
+            ("v1.2.3", "other:latest-slim", false),
+        ] {
+            let version = Version::parse(version).unwrap();
+            assert_eq!(moves(&config, &version, &format!("ghcr.io/acme/{tag}")), expected, "{version:?} {tag}");
+        }
+    }
 
     #[test]
     fn which_tags_come_of_a_template() {

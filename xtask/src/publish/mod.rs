@@ -247,7 +247,7 @@ mod tests {
         memory.set("r/a:v1", &d(2));
         let error = write(&memory.view(), &journal, &tags, &steps).unwrap_err();
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
-        assert_eq!((memory.get("r/a:v1"), journal.entries().len()), (Some(d(2)), 0));
+        assert_eq!((memory.get("r/a:v1"), journal.so_far().entries.len()), (Some(d(2)), 0));
         // … and one that changes right after it was written is noticed.
         memory.tags.lock().unwrap().clear();
         let other = std::sync::Arc::clone(&memory);

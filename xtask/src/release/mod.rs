@@ -9,16 +9,18 @@ pub mod stage;
 mod targets;
 #[cfg(test)]
 mod tests;
+pub mod undo;
 
 pub use targets::{targets, version_targets};
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 use crate::forward::{History, Order, Ours, look, order};
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, Start};
 use crate::marks;
 use crate::registry::{Digest, Registry, Wrote, each, put, split};
 use crate::version::Version;
@@ -36,7 +38,8 @@ pub struct Move {
 }
 
 /// The mark that a version's own run leaves for each build, where its candidates are, see [`crate::marks`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mark {
     /// Full reference.
     pub tag: String,
@@ -65,6 +68,13 @@ pub enum Outcome {
     Yielded(String),
 }
 
+impl Outcome {
+    /// A newer release has the tag.
+    fn is_left(&self) -> bool {
+        matches!(self, Outcome::Skipped(_) | Outcome::Yielded(_))
+    }
+}
+
 /// One release.
 pub struct Release<'a> {
     pub registry: &'a dyn Registry,
@@ -76,39 +86,57 @@ pub struct Release<'a> {
 }
 
 /// Whether a release of a version moves a tag (full reference) too.
-pub type Follows<'a> = &'a dyn Fn(&Version, &str) -> bool;
+pub type Follows<'a> = &'a (dyn Fn(&Version, &str) -> bool + Sync);
 
 impl Release<'_> {
     /// Moves every tag that may move. Outcomes are in the order of `moves`.
     ///
     /// # Errors
-    /// Refused when somebody else writes the same tags; the registry's. The journal then says what to undo, but for
-    /// tags that a newer release had by then: those are its own again.
+    /// Refused when somebody else writes the same tags; the registry's. The journal then says what to undo.
     pub fn run(&self, moves: &[Move], marks: &[Mark], follows: Follows<'_>) -> Result<Vec<Outcome>> {
-        let before = self.newer_marks(marks)?;
-        let result = self.move_all(moves, marks, follows, &before);
-        if result.is_err() {
-            // What is undone would go back to before that release; its own error would only hide ours.
-            let _ = self.yield_to_marks(moves, marks, follows, before, &mut []);
+        let ours: BTreeSet<&String> = marks.iter().map(|mark| &mark.tag).collect();
+        let mut released = released(self.registry, marks)?;
+        released.retain(|mark| !ours.contains(mark));
+        self.journal.begin(Start { marks: marks.to_vec(), released: released.clone() });
+        let mut outcomes = each(moves, |one| self.decide(one))?;
+        self.write_due(moves, &mut outcomes)?;
+        self.settle(moves, &mut outcomes)?;
+        if !marks.is_empty() {
+            each(marks, |mark| self.leave(mark))?;
+            for (one, _) in moves.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_left()) {
+                self.journal.leave(&one.tag)?;
+            }
+            self.look_again(moves, &mut outcomes)?;
+            self.settle(moves, &mut outcomes)?;
+            self.yield_to_marks(moves, marks, follows, released, &mut outcomes)?;
         }
-        result
+        Ok(outcomes)
     }
 
-    fn move_all(&self, moves: &[Move], marks: &[Mark], follows: Follows<'_>, before: &BTreeSet<String>) -> Result<Vec<Outcome>> {
-        let mut outcomes = each(moves, |one| self.decide(one))?;
+    /// Writes what is to be moved, `latest` last.
+    fn write_due(&self, moves: &[Move], outcomes: &mut [Outcome]) -> Result<()> {
         for latest in [false, true] {
             let is_due =
                 |at: &usize| matches!(outcomes[*at], Outcome::Moved { .. }) && (split(&moves[*at].tag).1 == "latest") == latest;
             let due: Vec<usize> = (0..moves.len()).filter(is_due).collect();
-            self.write_all(moves, &due, &mut outcomes)?;
+            self.write_all(moves, &due, outcomes)?;
         }
-        self.settle(moves, &mut outcomes)?;
-        if !marks.is_empty() {
-            each(marks, |mark| self.leave(mark))?;
-            self.settle(moves, &mut outcomes)?;
-            self.yield_to_marks(moves, marks, follows, before.clone(), &mut outcomes)?;
+        Ok(())
+    }
+
+    /// A newer release that had a tag may have failed since. If it was undone before our mark was there, its tags
+    /// went back to what was before both of us.
+    fn look_again(&self, moves: &[Move], outcomes: &mut [Outcome]) -> Result<()> {
+        let left: Vec<usize> = (0..moves.len()).filter(|at| outcomes[*at].is_left()).collect();
+        let decided = each(&left, |&at| self.decide(&moves[at]))?;
+        let mut due = Vec::new();
+        for (at, outcome) in left.into_iter().zip(decided) {
+            if matches!(outcome, Outcome::Moved { .. }) {
+                outcomes[at] = outcome;
+                due.push(at);
+            }
         }
-        Ok(outcomes)
+        self.write_all(moves, &due, outcomes)
     }
 
     fn leave(&self, mark: &Mark) -> Result<()> {
@@ -213,18 +241,6 @@ impl Release<'_> {
         bail!(Fault::refused("another process keeps moving the same tags"))
     }
 
-    /// Marks of versions newer than ours, where our own marks lie.
-    fn newer_marks(&self, marks: &[Mark]) -> Result<BTreeSet<String>> {
-        let Some(our) = &self.ours.version else { return Ok(BTreeSet::new()) };
-        let repositories: Vec<&str> = marks.iter().map(|mark| split(&mark.tag).0).collect::<BTreeSet<_>>().into_iter().collect();
-        let newer = |tag: &String| released(tag).is_some_and(|(_, version)| version.precedence(our).is_gt());
-        let lists = each(&repositories, |repository| {
-            let tags = self.registry.tags(repository)?;
-            Ok(tags.into_iter().filter(newer).map(|tag| format!("{repository}:{tag}")).collect::<Vec<_>>())
-        })?;
-        Ok(lists.into_iter().flatten().collect())
-    }
-
     /// Hands over what a newer release, that was through before our write arrived, had already moved.
     fn yield_to_marks(
         &self,
@@ -235,22 +251,19 @@ impl Release<'_> {
         outcomes: &mut [Outcome],
     ) -> Result<()> {
         loop {
-            let now = self.newer_marks(marks)?;
-            let fresh: Vec<String> = now.difference(&known).cloned().collect();
+            let now = released(self.registry, marks)?;
+            let is_newer = |mark: &&String| {
+                let version = version_of(split(mark).1).map(|(_, version)| version);
+                self.ours.version.as_ref().is_some_and(|our| version.is_some_and(|version| version.precedence(our).is_gt()))
+            };
+            let fresh: Vec<String> = now.difference(&known).filter(is_newer).cloned().collect();
             if fresh.is_empty() {
                 return Ok(());
             }
             known.extend(now);
             for (at, one) in moves.iter().enumerate() {
-                let ours = marks.iter().find(|mark| mark.digest == one.digest && mark.repository == split(&one.tag).0);
-                let Some((home, tag)) = ours.map(|mark| split(&mark.tag)) else { continue };
-                let build = released(tag).map(|(build, _)| build);
-                let rivals = fresh.iter().filter(|mark| split(mark).0 == home);
-                let rivals = rivals.filter_map(|mark| Some((released(split(mark).1)?, mark)));
-                // Several builds may have their marks in one repository.
-                let rivals = rivals.filter(|((of, _), _)| build.as_ref() == Some(of)).map(|((_, version), mark)| (version, mark));
-                let rival = rivals.filter(|(version, _)| follows(version, &one.tag)).max_by(|(a, _), (b, _)| a.precedence(b));
-                let Some((version, mark)) = rival else { continue };
+                let home = home(marks, &one.tag, |digest| *digest == one.digest);
+                let Some((version, mark)) = home.and_then(|home| newest(&fresh, home, &one.tag, follows)) else { continue };
                 if let Some(theirs) = self.registry.digest(mark)? {
                     put(self.registry, split(mark).0, &theirs, &one.tag)?;
                     if let Some(outcome) = outcomes.get_mut(at) {
@@ -262,8 +275,43 @@ impl Release<'_> {
     }
 }
 
+/// The marks of released versions, where these marks lie.
+///
+/// # Errors
+/// The registry's.
+fn released(registry: &dyn Registry, marks: &[Mark]) -> Result<BTreeSet<String>> {
+    let repositories: Vec<&str> = marks.iter().map(|mark| split(&mark.tag).0).collect::<BTreeSet<_>>().into_iter().collect();
+    let lists = each(&repositories, |repository| {
+        let tags = registry.tags(repository)?.into_iter().filter(|tag| version_of(tag).is_some());
+        Ok(tags.map(|tag| format!("{repository}:{tag}")).collect::<Vec<_>>())
+    })?;
+    Ok(lists.into_iter().flatten().collect())
+}
+
+/// Our mark of the build that has a tag: the marks of its other versions are beside it.
+fn home<'a>(marks: &'a [Mark], tag: &str, is_ours: impl Fn(&Digest) -> bool) -> Option<&'a str> {
+    let of_it = |mark: &&Mark| mark.repository == split(tag).0 && is_ours(&mark.digest);
+    marks.iter().find(of_it).map(|mark| mark.tag.as_str())
+}
+
+/// The newest version among these marks whose release moves the tag, for the build of `home`.
+fn newest<'a>(
+    marks: impl IntoIterator<Item = &'a String>,
+    home: &str,
+    tag: &str,
+    follows: Follows<'_>,
+) -> Option<(Version, &'a String)> {
+    let (repository, own) = split(home);
+    // Several builds may have their marks in one repository.
+    let (build, _) = version_of(own)?;
+    let beside = marks.into_iter().filter(|mark| split(mark).0 == repository);
+    let versions = beside.filter_map(|mark| Some((version_of(split(mark).1)?, mark)));
+    let versions = versions.filter(|((of, _), _)| *of == build).map(|((_, version), mark)| (version, mark));
+    versions.filter(|(version, _)| follows(version, tag)).max_by(|(one, _), (other, _)| one.precedence(other))
+}
+
 /// The build and the version of a mark.
-fn released(tag: &str) -> Option<(String, Version)> {
+fn version_of(tag: &str) -> Option<(String, Version)> {
     match marks::read(tag)? {
         marks::Mark::Released { build, version } => Some((build, version)),
         _ => None,

@@ -4,6 +4,7 @@ use anyhow::Result;
 use camino::Utf8Path;
 use serde::Serialize;
 
+use super::undo::Back;
 use super::{Follows, Mark, Move, Outcome, Release, targets};
 use crate::exec::Runner;
 use crate::forward::Ours;
@@ -54,7 +55,10 @@ pub fn release(work: &Work<'_>, follows: Follows<'_>) -> Result<Vec<Report>> {
     let registry = Live::new(work.runner);
     let journal = Journal::new(work.runner, journal::path(work.repo, work.run));
     let result = with(work, &registry, &journal, |release| release.run(&work.moves, &work.marks, follows));
-    let outcomes = journal::or_undo(result, &journal, &registry.for_cleanup())?;
+    let (registry, start) = (registry.for_cleanup(), journal.so_far().start);
+    let commits = |ours: &str, theirs: &str| history::ancestry(work.runner, work.repo, ours, theirs);
+    let back = Back { registry: &registry, start: &start, follows, commits: &commits };
+    let outcomes = journal::or_go_back(result, &journal, &registry, &|undo| back.way(undo))?;
     let report: Vec<Report> = work.moves.iter().zip(outcomes).map(|(one, outcome)| line(one, outcome)).collect();
     for line in &report {
         if let Some(note) = line.note.as_ref().filter(|_| line.outcome == "moved") {

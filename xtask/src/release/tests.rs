@@ -3,11 +3,12 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use super::undo::Back;
 use super::*;
 use crate::error::{Code, exit_code};
 use crate::exec::Runner;
 use crate::forward::Ancestry;
-use crate::journal::{undo, undo_plan};
+use crate::journal::{Record, Undone, undo, undo_plan};
 use crate::plan::labels::KEY;
 use crate::registry::memory::{Memory, Op, View, d};
 
@@ -30,6 +31,7 @@ fn world(versions: &[u32], latest: u32) -> Memory {
 struct Ran {
     result: Result<Vec<Outcome>>,
     journal: Vec<Entry>,
+    record: Record,
 }
 
 fn release(view: &View<'_>, n: u32, step_back: bool) -> Ran {
@@ -44,10 +46,22 @@ fn release(view: &View<'_>, n: u32, step_back: bool) -> Ran {
     let history = |_: &str| Ok(Ancestry::Unknown);
     let release = Release { registry: view, ours, history: &history, journal: &journal, step_back };
     let result = release.run(&moves, &marks, &|_, _| true);
+    let record = journal.so_far();
     if result.is_err() {
-        assert!(undo(&view.memory.view(), &undo_plan(&journal.entries())).iter().all(|(_, undone)| undone.is_ok()));
+        assert!(go_back(view, &record, &|_, _| true).iter().all(|(_, undone)| undone.is_ok()));
     }
-    Ran { result, journal: journal.entries() }
+    Ran { result, journal: record.entries.clone(), record }
+}
+
+/// The mark of a version of the image that is in this repository.
+fn released(repository: &str, version: &str) -> String {
+    marks::released(repository, repository.trim_start_matches("r/"), version)
+}
+
+fn go_back(view: &View<'_>, record: &Record, follows: Follows<'_>) -> Vec<(String, Result<Undone>)> {
+    let commits = |_: &str, _: &str| bail!("interrupted");
+    let back = Back { registry: view, start: &record.start, follows, commits: &commits };
+    undo(view, &undo_plan(record), &|undo| back.way(undo))
 }
 
 fn ends(memory: &Memory) -> [Option<crate::registry::Digest>; 2] {
@@ -162,6 +176,7 @@ impl Turns {
 /// Two releases, 2 and 3, whose operations take turns as the bits of `order` say; then whoever is left goes on.
 fn race(order: u64, steps: u32) {
     let memory = Arc::new(world(&[1, 2, 3], 1));
+    memory.set(&released("r/a", "v1.1.0"), &d(1));
     let turns = Arc::new(Turns::default());
     turns.state.lock().unwrap().0 = (0..steps).map(|step| usize::from(order >> step & 1 == 1)).collect();
     let start = |who: usize| {
@@ -174,12 +189,17 @@ fn race(order: u64, steps: u32) {
             };
             let ran = release(&memory.hooked(wait), [2, 3][who], false);
             turns.leave(who);
-            ran.result.map(|_| ())
+            (ran.result.map(|_| ()), ran.record)
         })
     };
     let ran = [0, 1].map(start).map(|thread| thread.join().unwrap());
     assert_eq!(ends(&memory), [Some(d(3)), Some(d(3))], "{order:b} {ran:?}");
-    assert!(ran.iter().all(Result::is_ok), "{order:b} {ran:?}");
+    assert!(ran.iter().all(|(result, _)| result.is_ok()), "{order:b} {ran:?}");
+    // Undone, first the newer one, then the older one.
+    for (back, latest) in [(1, 2), (0, 1)] {
+        let undone = go_back(&memory.view(), &ran[back].1, &|_, _| true);
+        assert_eq!(ends(&memory), [Some(d(latest)), Some(d(latest))], "{order:b} {:?} {undone:?}", ran[back].1);
+    }
 }
 
 #[test]
@@ -225,4 +245,96 @@ fn a_late_write_that_fails_before_it_yields_leaves_the_newer_release() {
     };
     assert!(release(&memory.hooked(hook), 2, false).result.is_err());
     assert_eq!(ends(&memory), [Some(d(3)), Some(d(3))]);
+}
+
+/// Two releases whose operations take turns: 3 fails before its operation `at`, 2 ends well.
+fn race_of_a_failure(at: usize, order: u64, steps: u32, latest: u32) {
+    let memory = Arc::new(world(&[1, 2, 3], latest));
+    memory.set(&released("r/a", "v1.1.0"), &d(1));
+    let turns = Arc::new(Turns::default());
+    turns.state.lock().unwrap().0 = (0..steps).map(|step| usize::from(order >> step & 1 == 1)).collect();
+    let start = |who: usize| {
+        let (memory, turns, seen) = (Arc::clone(&memory), Arc::clone(&turns), Mutex::new(0));
+        thread::spawn(move || {
+            let turn = Arc::clone(&turns);
+            let wait = move |op: &Op| {
+                turn.wait(who);
+                let mut seen = seen.lock().unwrap();
+                *seen += usize::from(who == 1 && op.changes());
+                if *seen == at && op.changes() && who == 1 { bail!("killed") } else { Ok(()) }
+            };
+            let ran = release(&memory.hooked(wait), [2, 3][who], false);
+            turns.leave(who);
+            ran.result.map(|_| ())
+        })
+    };
+    let ran = [0, 1].map(start).map(|thread| thread.join().unwrap());
+    assert!(ran[0].is_ok() && ran[1].is_err(), "{at} {order:b} {ran:?}");
+    assert_eq!(ends(&memory), [Some(d(2)), Some(d(2))], "{at} {order:b} {latest}");
+    assert_eq!(memory.get(&released("r/a", "v1.3.0")), None);
+}
+
+#[test]
+fn a_failed_newer_release_goes_back_to_what_was_released_meanwhile() {
+    for at in 1..4 {
+        for latest in [0, 1] {
+            // The newer one writes, the older one runs to its end, the newer one fails; and many other orders.
+            (0..1 << 5).for_each(|order| race_of_a_failure(at, order, 5, latest));
+            (1..30u64).for_each(|n| race_of_a_failure(at, n.wrapping_mul(6_364_136_223_846_793_005).rotate_left(17), 40, latest));
+        }
+    }
+}
+
+/// Release 3 has moved everything; `meanwhile` happens, then it is undone from its journal.
+fn undone(latest: u32, meanwhile: impl Fn(&Memory), follows: Follows<'_>) -> [Option<crate::registry::Digest>; 2] {
+    let memory = world(&[1, 2, 3], latest);
+    memory.set(&released("r/a", "v1.1.0"), &d(1));
+    memory.add(&d(7), &[], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = camino::Utf8PathBuf::try_from(folder.path().join("journal")).unwrap();
+    let journal = Journal::new(&Runner::default(), path.clone());
+    let (view, version) = (memory.view(), Version::parse("v1.3.0").unwrap());
+    let mark = Mark { tag: released("r/a", "v1.3.0"), repository: "r/a".into(), digest: d(3) };
+    let moves: Vec<Move> = TAGS.iter().map(|tag| Move { tag: (*tag).into(), digest: d(3) }).collect();
+    let ours = Ours { version: Some(version), revision: None };
+    let release = Release { registry: &view, ours, history: &|_| Ok(Ancestry::Unknown), journal: &journal, step_back: false };
+    release.run(&moves, &[mark], &|_, _| true).unwrap();
+    meanwhile(&memory);
+    let record = crate::journal::read(&path).unwrap();
+    assert_eq!(record, journal.so_far());
+    go_back(&view, &record, follows);
+    ends(&memory)
+}
+
+#[test]
+fn the_way_back_leads_to_what_was_released_since_and_would_have_moved_the_tag() {
+    let second = |memory: &Memory| memory.set(&released("r/a", "v1.2.0"), &d(2));
+    let back = |n: u32| [Some(d(n)), Some(d(n))];
+    assert_eq!(undone(1, second, &|_, _| true), back(2));
+    assert_eq!(undone(0, second, &|_, _| true), back(2), "the tags are new with 3");
+    assert_eq!(undone(0, |_| (), &|_, _| true), [None, None]);
+    assert_eq!(undone(1, |_| (), &|_, _| true), back(1));
+    // A pre-release, or a release that moves one of the tags alone.
+    assert_eq!(undone(1, second, &|_, _| false), back(1));
+    assert_eq!(undone(1, second, &|_, tag| tag == "r/a:1"), [Some(d(2)), Some(d(1))]);
+    // Not newer than what the tags had.
+    assert_eq!(undone(2, |memory| memory.set(&released("r/a", "v1.1.5"), &d(1)), &|_, _| true), back(2));
+    // Of no version at all: a release moves that.
+    assert_eq!(undone(7, second, &|_, _| true), back(2));
+    // Somebody went back on purpose meanwhile, which is theirs.
+    let by_hand = |memory: &Memory| TAGS.iter().for_each(|tag| memory.set(tag, &d(1)));
+    assert_eq!(undone(2, by_hand, &|_, _| true), back(1));
+    // Another repository, or another build of this one, has the mark of that version.
+    let other = |memory: &Memory| memory.set(&marks::released("r/a", "other", "v1.2.0"), &d(2));
+    assert_eq!(undone(1, other, &|_, _| true), back(1));
+    assert_eq!(undone(1, |memory| memory.set(&released("r/b", "v1.2.0"), &d(2)), &|_, _| true), back(1));
+}
+
+#[test]
+fn who_went_back_on_purpose_before_is_left_there() {
+    let memory = world(&[1, 2, 3], 1);
+    memory.set(&released("r/a", "v1.2.0"), &d(2));
+    let fails = |op: &Op| if *op == Op::Write("r/a:latest".into()) { bail!("denied") } else { Ok(()) };
+    assert!(release(&memory.hooked(fails), 3, false).result.is_err());
+    assert_eq!(ends(&memory), [Some(d(1)), Some(d(1))]);
 }

@@ -40,6 +40,12 @@ pub struct Named {
     pub time: Option<String>,
 }
 
+impl Named {
+    pub fn is_prerelease(&self) -> bool {
+        self.version.as_ref().is_some_and(Version::is_prerelease)
+    }
+}
+
 /// A template of a written-once tag.
 #[derive(Clone, Debug)]
 struct Template {

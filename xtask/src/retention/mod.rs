@@ -13,7 +13,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kind::{Kind, Kinds};
+use kind::{Kind, Kinds, Named};
 use serde::Serialize;
 use series::Series;
 use stock::{Manifest, Seconds, Stock};
@@ -23,8 +23,8 @@ use crate::registry::{Digest, split};
 /// What stays.
 pub struct Rules<'a> {
     pub kinds: &'a Kinds,
-    /// Of each template, and of runs.
-    pub keep: usize,
+    /// Written-once tags of each template; `None`: every tag stays.
+    pub keep: Option<usize>,
     pub grace: Duration,
     pub now: Seconds,
     /// Where the images come from, as their labels say it; "": not known.
@@ -33,6 +33,15 @@ pub struct Rules<'a> {
     pub own: &'a BTreeSet<String>,
     /// When a commit was made, by its sha or the first digits of it; `None`: it is not known here.
     pub commits: &'a dyn Fn(&str) -> Option<Seconds>,
+}
+
+/// The newest runs may be at work: where every tag stays, so many of them are left alone.
+const RUNS: usize = 5;
+
+impl Rules<'_> {
+    fn runs(&self) -> usize {
+        self.keep.unwrap_or(RUNS)
+    }
 }
 
 /// What becomes of a tag, or of a manifest without one.
@@ -97,6 +106,8 @@ pub fn decide(stocks: &[Stock], rules: &Rules<'_>) -> (Vec<Verdict>, Vec<Removal
     for tag in tags.iter_mut().filter(|tag| tag.why.is_none()) {
         tag.why = match tag.kind {
             Kind::Tested | Kind::Released if published.contains(&tag.manifest.digest) => Some(Ok("its image stays".into())),
+            // `{major}` and `latest` alone may be its tags: then the mark is all that leads to a version.
+            Kind::Released if rules.keep.is_none() => Some(Ok("of a version, and `keep` is \"all\"".into())),
             Kind::Tested => Some(by_age(tag.at, rules, "no tag that stays has its image")),
             Kind::Released => Some(Err("its version goes".into())),
             _ => None,
@@ -147,19 +158,28 @@ fn by_itself(tag: &Tag<'_>, rules: &Rules<'_>, series: &Series, moving: &BTreeSe
         Kind::Removed => Some(Err("a clean-up was cut short".into())),
         _ if rules.own.contains(&tag.name()) => Some(Ok("of this run".into())),
         _ if !tag.manifest.is_ours(rules.source) => Some(Ok("not built by these pipelines".into())),
-        Kind::Once { template, .. } if series.is_newest(&tag.stock.repository, template, tag.text) => {
-            Some(Ok(newest(rules, template)))
+        Kind::Once { .. } if rules.keep.is_none() => Some(Ok("written once, and `keep` is \"all\"".into())),
+        Kind::Once { template, named } if series.is_newest(&tag.stock.repository, template, tag.text) => {
+            Some(Ok(newest(rules.keep.unwrap_or_default(), &of(template, named))))
         }
         Kind::Once { .. } if moving.contains(&tag.manifest.digest) => Some(Ok("a moving tag has the same image".into())),
-        Kind::Once { template, .. } => Some(by_age(tag.at, rules, &format!("older than the {} newest {template}", rules.keep))),
-        Kind::Candidate { run } if series.has_run(run) => Some(Ok(newest(rules, "runs"))),
+        Kind::Once { template, named } => {
+            let keep = rules.keep.unwrap_or_default();
+            Some(by_age(tag.at, rules, &format!("older than the {keep} newest {}", of(template, named))))
+        }
+        Kind::Candidate { run } if series.has_run(run) => Some(Ok(newest(rules.runs(), "runs"))),
         Kind::Candidate { .. } => Some(by_age(tag.at, rules, "its run is over")),
         Kind::Tested | Kind::Released => None,
     }
 }
 
-fn newest(rules: &Rules<'_>, of: &str) -> String {
-    format!("one of the {} newest {of}", rules.keep)
+fn newest(keep: usize, of: &str) -> String {
+    format!("one of the {keep} newest {of}")
+}
+
+/// `{version}`, `pre-releases of {version}`
+fn of(template: &str, named: &Named) -> String {
+    if named.is_prerelease() { format!("pre-releases of {template}") } else { template.to_owned() }
 }
 
 /// It goes for `why`, unless it is young or may be.

@@ -20,14 +20,16 @@ pub struct Series {
 
 impl Series {
     pub fn of(tags: &[Tag<'_>], rules: &Rules<'_>) -> Series {
-        let mut templates: BTreeMap<(&str, &str), Vec<_>> = BTreeMap::new();
+        let mut templates: BTreeMap<(&str, &str, bool), Vec<_>> = BTreeMap::new();
         let mut runs: BTreeMap<&str, Seconds> = BTreeMap::new();
         for tag in tags.iter().filter(|tag| tag.manifest.is_ours(rules.source)) {
             // What has no age is as good as new.
             let at = tag.at.unwrap_or(Seconds::MAX);
             match &tag.kind {
                 Kind::Once { template, named } => {
-                    templates.entry((&tag.stock.repository, template)).or_default().push((&named.version, at, tag.text));
+                    // A final release is worth more than its candidates: they take no place of one.
+                    let series = (tag.stock.repository.as_str(), template.as_str(), named.is_prerelease());
+                    templates.entry(series).or_default().push((&named.version, at, tag.text));
                 }
                 Kind::Candidate { run } => {
                     let known = runs.entry(run).or_default();
@@ -36,13 +38,14 @@ impl Series {
                 _ => {}
             }
         }
-        let newest = |((repository, template), mut tags): ((&str, &str), Vec<(_, Seconds, &str)>)| {
+        let mut series = Series { tags: BTreeSet::new(), runs: newest_runs(runs, rules.runs()) };
+        for ((repository, template, _), mut tags) in templates {
             // Versions by their order, and whatever has none by age.
             tags.sort_by(|one, other| other.cmp(one));
-            let name = move |(_, _, tag): (_, _, &str)| (repository.to_owned(), template.to_owned(), tag.to_owned());
-            tags.into_iter().take(rules.keep).map(name).collect::<Vec<_>>()
-        };
-        Series { tags: templates.into_iter().flat_map(newest).collect(), runs: newest_runs(runs, rules.keep) }
+            let newest = tags.into_iter().take(rules.keep.unwrap_or(usize::MAX));
+            series.tags.extend(newest.map(|(_, _, tag)| (repository.to_owned(), template.to_owned(), tag.to_owned())));
+        }
+        series
     }
 
     pub fn is_newest(&self, repository: &str, template: &str, tag: &str) -> bool {

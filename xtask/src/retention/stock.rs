@@ -36,9 +36,7 @@ pub struct Manifest {
 impl Manifest {
     /// It has our labels, and comes from this repository's sources.
     pub fn is_ours(&self, source: &str) -> bool {
-        let label = |name: &str| self.labels.get(name).map(String::as_str).unwrap_or_default();
-        let theirs = label(labels::SOURCE);
-        !label(labels::KEY).is_empty() && (source.is_empty() || theirs.is_empty() || theirs == source)
+        labels::is_ours(&self.labels, source)
     }
 }
 

@@ -51,19 +51,20 @@ fn kinds() -> Kinds {
 struct World {
     memory: Memory,
     own: BTreeSet<String>,
+    keep: Option<usize>,
     commits: BTreeMap<String, Seconds>,
 }
 
 impl World {
     fn of(memory: Memory) -> World {
-        World { memory, own: BTreeSet::new(), commits: BTreeMap::new() }
+        World { memory, own: BTreeSet::new(), keep: Some(2), commits: BTreeMap::new() }
     }
 
     fn decide(&self) -> (Vec<Stock>, Vec<Verdict>, Vec<super::Removal>) {
         let kinds = kinds();
         let rules = Rules {
             kinds: &kinds,
-            keep: 2,
+            keep: self.keep,
             grace: Duration::from_secs(24 * 60 * 60),
             now: seconds(NOW).unwrap(),
             source: "https://github.com/acme/i",
@@ -112,7 +113,7 @@ impl World {
 
 fn versions() -> Memory {
     let memory = Memory::default();
-    for (n, tag) in [(1, "v1.0.0"), (2, "v1.2.0"), (3, "v1.10.0"), (4, "v1.9.0"), (5, "v2.0.0-rc1")] {
+    for (n, tag) in [(1, "v1.0.0"), (2, "v1.2.0"), (3, "v1.10.0"), (4, "v1.9.0"), (5, "v2.0.0")] {
         add(&memory, n, OLD, &[tag]);
     }
     memory
@@ -131,6 +132,38 @@ fn versions_by_their_order_and_nothing_that_a_moving_tag_has() {
     assert_eq!(world.goes(), (vec![":v1.2.0".into()], vec![2]));
     assert_eq!(world.because("v1.0.0"), "a moving tag has the same image");
     assert_eq!(world.because("by-hand"), "no template of a written-once tag");
+}
+
+#[test]
+fn pre_releases_take_no_place_of_a_final_release() {
+    let memory = Memory::default();
+    let tags = ["v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0-rc1", "v1.3.0-rc2", "v1.3.0b1", "v1.3.0.dev4", "v1.2.0.post1"];
+    (1..).zip(tags).for_each(|(n, tag)| add(&memory, n, OLD, &[tag]));
+    let world = World::of(memory);
+    // A post-release is a final one.
+    assert_eq!(world.goes().0, [":v1.0.0", ":v1.1.0", ":v1.3.0.dev4", ":v1.3.0b1"]);
+    assert_eq!(world.because("v1.2.0"), "one of the 2 newest {version}");
+    assert_eq!(world.because("v1.3.0-rc1"), "one of the 2 newest pre-releases of {version}");
+    assert_eq!(world.because("v1.3.0b1"), "goes: older than the 2 newest pre-releases of {version}");
+}
+
+#[test]
+fn all_is_the_default_and_takes_what_nobody_published() {
+    let default = crate::config::Retention::default();
+    assert_eq!((default.keep.newest(), default.grace.as_str()), (None, "24h"));
+    let mut world = World::of(versions());
+    world.keep = default.keep.newest();
+    add(&world.memory, 6, OLD, &["main-000000a", "main-000000b"]);
+    add(&world.memory, 7, OLD, &["released-0123456789ab-v0.9.0"]);
+    assert_eq!(world.goes(), (Vec::new(), Vec::new()));
+    assert_eq!(world.because("v1.0.0"), "written once, and `keep` is \"all\"");
+    // Candidates of six runs: the first was never published, the second is v1.0.0.
+    for (n, run) in [(11, 1), (1, 2), (13, 3), (14, 4), (15, 5), (16, 6), (17, 7)] {
+        add(&world.memory, n, OLD, &[&format!("candidate-{KEY}-{run}")]);
+    }
+    add(&world.memory, 11, OLD, &[&format!("tested-{KEY}-{KEY}")]);
+    let tags = [format!(":candidate-{KEY}-1"), format!(":candidate-{KEY}-2"), format!(":tested-{KEY}-{KEY}")];
+    assert_eq!(world.goes(), (tags.to_vec(), vec![11]));
 }
 
 #[test]

@@ -38,7 +38,8 @@ fn pipeline(context: &Context) -> Result<()> {
     retention::has_tools(context, &plan)?;
     if !plan.has_work && plan.publishes {
         report::note("nothing to do: everything is built, tested and published, and the tags are where they belong");
-        return Ok(());
+        // The clean-up of the run before may have failed.
+        return clean_up(context, &plan);
     }
     let moves = matches!(plan.event, Event::Tag { .. }) || plan.builds.iter().any(|build| !build.push.moving.is_empty());
     step("static-checks", || static_checks::run(context, &static_checks::Args {}))?;
@@ -58,10 +59,19 @@ fn pipeline(context: &Context) -> Result<()> {
     if moves {
         step("release", || release::run(context, &release::Args::default()))?;
     }
-    if context.config()?.retention.is_some() {
-        step("retention --apply", || retention::run(context, &retention::Args { apply: true }))?;
+    clean_up(context, &plan)
+}
+
+/// The last step, where `[retention]` asks for it and the run may delete.
+fn clean_up(context: &Context, plan: &Plan) -> Result<()> {
+    if context.config()?.retention.is_none() || only_says(context) {
+        return Ok(());
     }
-    Ok(())
+    if let Some(why) = retention::held_back(context, plan)? {
+        report::note(&format!("nothing is cleaned up: {why}"));
+        return Ok(());
+    }
+    step("retention --apply", || retention::run(context, &retention::Args { apply: true }))
 }
 
 /// Whether changes are printed, not made.

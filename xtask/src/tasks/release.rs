@@ -8,14 +8,15 @@ use crate::config::suggest;
 use crate::context::Context;
 use crate::error::Fault;
 use crate::event::Event;
-use crate::journal::{self, Undone};
+use crate::journal::{self, Undo, Undone};
 use crate::plan::{self, Plan};
 use crate::publish::stage::{is_due, run_of};
 use crate::registry::Live;
 use crate::release::stage::{self, Work};
+use crate::release::undo::{self, Back};
 use crate::release::{targets, version_targets};
-use crate::report;
 use crate::version::Version;
+use crate::{facts, history, report};
 
 #[derive(clap::Args, Debug, Default)]
 pub struct Args {
@@ -50,7 +51,7 @@ pub fn check(context: &Context, args: &Args) -> Result<()> {
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
     if let Some(file) = &args.undo {
-        return undo(context, file);
+        return go_back(context, file);
     }
     let registry = Live::new(&context.runner);
     let plan = match &args.to {
@@ -67,10 +68,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     };
     let run = run_of(&plan);
     let work = Work { moves, marks, step_back: args.to.is_some(), ..Work::new(&context.runner, &context.repo, &plan, &run) };
-    let follows = |version: &Version, tag: &str| {
-        let moves = |plan: Plan| plan.builds.iter().any(|build| build.push.moving.iter().any(|moving| moving == tag));
-        plan_for(context, &version.text).is_ok_and(moves)
-    };
+    let config = context.config()?;
+    let follows = |version: &Version, tag: &str| plan::moves(config, version, tag);
     let lines = stage::release(&work, &follows)?;
     if context.json {
         report::data(&lines)?;
@@ -122,10 +121,21 @@ fn plan_for(context: &Context, version: &str) -> Result<Plan> {
     plan::plan(&config, &recorded.event, &facts, &[])
 }
 
-fn undo(context: &Context, file: &Utf8PathBuf) -> Result<()> {
-    let entries = journal::read(file)?;
-    context.refuse_foreign_writes(entries.iter().map(|entry| entry.tag.as_str()))?;
-    let undone = journal::undo(&Live::new(&context.runner), &journal::undo_plan(&entries));
+fn go_back(context: &Context, file: &Utf8PathBuf) -> Result<()> {
+    let record = journal::read(file)?;
+    context.refuse_foreign_writes(record.tags())?;
+    let (config, registry) = (context.config()?, Live::new(&context.runner));
+    undo::refuse_foreign(config, &record)?;
+    let source = facts::source(&context.runner, &context.repo, &context.env).unwrap_or_default();
+    let follows = |version: &Version, tag: &str| plan::moves(config, version, tag);
+    let (runner, repo) = (&context.runner, &context.repo);
+    let commits = |ours: &str, theirs: &str| history::ancestry(runner, repo, ours, theirs);
+    let back = Back { registry: &registry, start: &record.start, follows: &follows, commits: &commits };
+    let way = |undo: &Undo| {
+        undo::refuse_foreign_images(&registry, undo, &source)?;
+        back.way(undo)
+    };
+    let undone = journal::undo(&registry, &journal::undo_plan(&record), &way);
     let is_back = |undone: &Result<Undone>| matches!(undone, Ok(Undone::Back(_) | Undone::Untouched));
     let left = undone.iter().filter(|(_, undone)| !is_back(undone)).count();
     if context.json {

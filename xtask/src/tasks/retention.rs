@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::condition::{Condition, Subject, selects};
 use crate::context::Context;
 use crate::error::Fault;
+use crate::event::Event;
 use crate::facts;
 use crate::plan::Plan;
 use crate::registry::Live;
@@ -26,13 +27,57 @@ pub struct Args {
     pub apply: bool,
 }
 
+/// The branches that say whose `[retention]` counts.
+struct Branches {
+    /// `None`: a detached HEAD, as workflows have it.
+    checked_out: Option<String>,
+    default: String,
+}
+
+/// Why this run deletes nothing, whatever is asked of it; `None`: it may.
+///
+/// A run that publishes nothing deletes nothing. What stays is said by the configuration of the default branch, or of the
+/// git tag that is released: another branch may have other rules, and an old idea of what is published.
+///
+/// # Errors
+/// Those of the event.
+pub fn held_back(context: &Context, plan: &Plan) -> Result<Option<String>> {
+    let (checked_out, default) = facts::branches(&context.runner, &context.repo);
+    let named = if context.is_handed_a_plan() { context.recorded().ok() } else { Some(context.recorded()?) };
+    let default = named.and_then(|recorded| recorded.default_branch).or(default).unwrap_or_else(|| facts::MAIN.into());
+    Ok(why_not(plan, &Branches { checked_out, default }))
+}
+
+fn why_not(plan: &Plan, branches: &Branches) -> Option<String> {
+    if let Some(why) = &plan.held_back {
+        return Some(why.clone());
+    }
+    let flag = plan.event.flag();
+    let (of, default) =
+        (|name: &str| format!("branch {name}, and only the [retention] of {} counts", branches.default), &branches.default);
+    match &plan.event {
+        _ if !plan.publishes => Some(format!("{flag} publishes nothing here")),
+        Event::Local | Event::PullRequest { .. } => Some(format!("{flag} publishes nothing")),
+        Event::Tag { .. } => None,
+        Event::Branch { name } | Event::Schedule { branch: Some(name) } | Event::Manual { branch: Some(name), .. }
+            if name != default =>
+        {
+            Some(format!("this run is of {}", of(name)))
+        }
+        Event::Branch { .. } | Event::Schedule { .. } | Event::Manual { .. } => {
+            let other = branches.checked_out.as_ref().filter(|name| *name != default)?;
+            Some(format!("the checkout is of {}", of(other)))
+        }
+    }
+}
+
 /// # Errors
 /// Usage: no `[retention]`, no registry.
 pub fn check(context: &Context) -> Result<()> {
     let config = context.config()?;
     if config.retention.is_none() {
         let fault = Fault::usage(format!("cannot clean up: {} has no [retention]", config.file));
-        return Err(fault.hint("add `[retention]`; its defaults are `keep = 5` and `grace = \"24h\"`").into());
+        return Err(fault.hint("add `[retention]`; its defaults are `keep = \"all\"` and `grace = \"24h\"`").into());
     }
     if config.target().is_empty() {
         return Err(Fault::usage("cannot clean up: images stay local")
@@ -48,7 +93,7 @@ pub fn check(context: &Context) -> Result<()> {
 /// Not ready: nothing here can list what the registry holds.
 pub fn has_tools(context: &Context, plan: &Plan) -> Result<()> {
     let config = context.config()?;
-    let is_due = config.retention.is_some() && plan.publishes;
+    let is_due = config.retention.is_some() && held_back(context, plan)?.is_none();
     let tools = [("crane", true), ("gh", config.target() == "ghcr.io")];
     match tools.into_iter().find(|(tool, needs)| is_due && *needs && context.runner.which(tool).is_none()) {
         Some((tool, _)) => Err(Fault::not_ready(format!("cannot clean up without {tool}, as [retention] asks for"))
@@ -64,6 +109,18 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     check(context)?;
     if context.is_handed_a_plan() {
         context.refuse_another_registry(&context.plan()?)?;
+    }
+    let why_not = match held_back(context, &context.draft()?)? {
+        // A push that made up for a failed one publishes too, and only registries know.
+        Some(_) if args.apply => held_back(context, &context.plan()?)?,
+        other => other,
+    };
+    if let Some(why) = why_not.as_ref().filter(|_| args.apply) {
+        report::note(&format!("nothing is removed: {why}"));
+        if context.json {
+            return data(false, &[], &Applied::default());
+        }
+        return Ok(());
     }
     let _lock = lock::take(&context.repo.join(build::FOLDER))?;
     let config = context.config()?;
@@ -82,11 +139,14 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     }
     let verdicts = verdicts.into_iter().filter(|verdict| chosen.contains(verdict.repository())).collect::<Vec<_>>();
     if context.json {
-        return report::data(&json!({ "schema": 1, "applied": args.apply && !applied.printed, "verdicts": verdicts,
-            "gone": applied.gone, "kept": applied.kept }));
+        return data(args.apply && !applied.printed, &verdicts, &applied);
     }
-    say(&verdicts, &applied, args.apply);
+    say(&verdicts, &applied, args.apply, why_not.as_deref());
     Ok(())
+}
+
+fn data(is_applied: bool, verdicts: &[Verdict], applied: &Applied) -> Result<()> {
+    report::data(&json!({ "schema": 1, "applied": is_applied, "verdicts": verdicts, "gone": applied.gone, "kept": applied.kept }))
 }
 
 fn decided(context: &Context, kinds: &Kinds, stocks: &[Stock]) -> Result<(Vec<Verdict>, Vec<crate::retention::Removal>)> {
@@ -106,7 +166,7 @@ fn decided(context: &Context, kinds: &Kinds, stocks: &[Stock]) -> Result<(Vec<Ve
     };
     let rules = Rules {
         kinds,
-        keep: retention.keep as usize,
+        keep: retention.keep.newest(),
         grace: humantime::parse_duration(&retention.grace).context("cannot read retention.grace")?,
         now: stock::seconds(&facts::now()).context("cannot clean up: the clock of this machine is before 1970")?,
         source: &facts::source(&context.runner, &context.repo, &context.env).unwrap_or_default(),
@@ -140,7 +200,7 @@ fn chosen(config: &Config, only: &[Condition]) -> BTreeSet<String> {
     selected.difference(&others).cloned().collect()
 }
 
-fn say(verdicts: &[Verdict], applied: &Applied, apply: bool) {
+fn say(verdicts: &[Verdict], applied: &Applied, apply: bool, why_not: Option<&str>) {
     let goes: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.stays).collect();
     if goes.is_empty() {
         report::note(&format!("nothing to do: {} tags stay", verdicts.len()));
@@ -159,8 +219,59 @@ fn say(verdicts: &[Verdict], applied: &Applied, apply: bool) {
     for (reference, why) in &applied.kept {
         report::note(&format!("kept {reference}: {why}"));
     }
-    report::note(&match word {
-        "removed" => format!("{} tags stay", verdicts.len() - goes.len()),
-        _ => format!("{} tags stay; `cargo xtask retention --apply` removes these {}", verdicts.len() - goes.len(), goes.len()),
+    let stay = format!("{} tags stay", verdicts.len() - goes.len());
+    report::note(&match (word, why_not) {
+        ("removed", _) => stay,
+        (_, None) => format!("{stay}; `cargo xtask retention --apply` removes these {}", goes.len()),
+        (_, Some(why)) => format!("{stay}; a run that publishes removes these {}, not this one: {why}", goes.len()),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::plan;
+
+    #[test]
+    fn a_run_deletes_only_by_the_configuration_that_counts() {
+        let manual = |branch: Option<&str>| Event::Manual { rebuild: false, branch: branch.map(str::to_owned) };
+        let schedule = |branch: Option<&str>| Event::Schedule { branch: branch.map(str::to_owned) };
+        let branch = |name: &str| Event::Branch { name: name.into() };
+        let pull_request = Event::PullRequest { number: Some(12), fork: false, base: None };
+        // (event, whether it publishes, the branch of the checkout, why it deletes nothing)
+        for (event, publishes, checked_out, expected) in [
+            (Event::Tag { name: "v1.0.0".into() }, true, None, ""),
+            (Event::Tag { name: "v1.0.0".into() }, true, Some("release-1"), ""),
+            (Event::Tag { name: "nightly".into() }, false, None, "tag:nightly publishes nothing here"),
+            (branch("trunk"), true, None, ""),
+            (branch("trunk"), true, Some("trunk"), ""),
+            (branch("trunk"), false, Some("trunk"), "branch:trunk publishes nothing here"),
+            (
+                branch("trunk"),
+                true,
+                Some("feature"),
+                "the checkout is of branch feature, and only the [retention] of trunk counts",
+            ),
+            (branch("main"), true, None, "this run is of branch main, and only the [retention] of trunk counts"),
+            (manual(Some("trunk")), true, Some("trunk"), ""),
+            (manual(None), true, None, ""),
+            (manual(Some("trunk")), false, Some("trunk"), "manual publishes nothing here"),
+            (manual(Some("feature")), true, None, "this run is of branch feature, and only the [retention] of trunk counts"),
+            (manual(Some("feature")), false, Some("feature"), "manual publishes nothing here"),
+            (schedule(Some("trunk")), true, None, ""),
+            (schedule(Some("next")), true, None, "this run is of branch next, and only the [retention] of trunk counts"),
+            (Event::Local, false, Some("trunk"), "local publishes nothing here"),
+            (pull_request.clone(), false, None, "pr:12 publishes nothing here"),
+            // Whoever made this plan by hand.
+            (Event::Local, true, Some("trunk"), "local publishes nothing"),
+            (pull_request, true, None, "pr:12 publishes nothing"),
+        ] {
+            let mut plan = plan(Vec::new());
+            (plan.event, plan.publishes) = (event, publishes);
+            let branches = Branches { checked_out: checked_out.map(str::to_owned), default: "trunk".into() };
+            assert_eq!(why_not(&plan, &branches).unwrap_or_default(), expected, "{:?}", plan.event);
+            plan.held_back = Some("the working tree has changes".into());
+            assert_eq!(why_not(&plan, &branches).unwrap_or_default(), "the working tree has changes");
+        }
+    }
 }

@@ -17,7 +17,7 @@ fn lab(images: &str) -> Lab {
     lab
 }
 
-const ARGS: [&str; 5] = ["retention", "--event", "local", "--engine", "host"];
+const ARGS: [&str; 5] = ["retention", "--event", "tag:v1.1.0", "--engine", "host"];
 
 /// A package with two releases, each an index of one image, and what is left of builds; `gh` says `more` to what else.
 fn github(more: &str) -> Lab {
@@ -93,6 +93,41 @@ fn on_githubs_registry_what_has_no_tag_goes_too() {
     assert_eq!(deleted(&lab), ["10", "11", "30"], "{}", ran.stdout);
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((json["applied"].as_bool(), json["gone"].as_array().unwrap().len()), (Some(true), 3));
+}
+
+#[test]
+fn a_run_that_publishes_nothing_deletes_nothing() {
+    let lab = github("");
+    let apply = |event: &str| {
+        let args = ["retention", "--apply", "--event", event, "--engine", "host"];
+        let ran = lab.run(&args).expect(0, &["nothing is removed: "]);
+        assert_eq!((ran.stdout.as_str(), deleted(&lab)), ("", Vec::new()), "{event}");
+        ran.stderr
+    };
+    for event in ["local", "pr:12", "merge-queue", "schedule", "branch:main"] {
+        assert!(apply(event).contains("publishes nothing here"), "{event}");
+    }
+    // The branch publishes by a configuration of its own, which keeps less.
+    let on = "[on.manual]\ntags = [\"{branch}-{sha7}\"]\n[on.branch.main]\ntags = [\"main\"]\n[on.branch.feature]\ntags = [\"feature\"]\n";
+    lab.write("docker/images.toml", format!("{IMAGES}grace = \"0s\"\n{on}"));
+    lab.git(&["checkout", "--quiet", "-b", "feature"]);
+    assert!(apply("tag:v1.1.0").contains("changes that are not committed"));
+    lab.git(&["commit", "--quiet", "--all", "-m", "two"]);
+    assert!(apply("manual").contains("manual publishes nothing here"));
+    assert!(apply("branch:feature").contains("this run is of branch feature, and only the [retention] of main counts"));
+    assert!(apply("branch:main").contains("the checkout is of branch feature"));
+    let json = lab.run(&["retention", "--apply", "--json", "--event", "branch:feature", "--engine", "host"]).expect(0, &[]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((json["applied"].as_bool(), deleted(&lab).len()), (Some(false), 0));
+    let said = lab
+        .run(&["retention", "--event", "branch:feature", "--engine", "host"])
+        .expect(0, &["not this one: this run is of branch feature"]);
+    assert!(said.stdout.contains("ghcr.io/acme/web:v1.0.0"), "{}", said.stdout);
+    // By hand it is the default branch that cleans up.
+    lab.git(&["checkout", "--quiet", "main"]);
+    lab.git(&["merge", "--quiet", "feature"]);
+    lab.run(&["retention", "--apply", "--event", "branch:main", "--engine", "host"]).expect(0, &[]);
+    assert!(deleted(&lab).contains(&"10".to_owned()), "{:?}", deleted(&lab));
 }
 
 #[test]

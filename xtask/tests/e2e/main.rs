@@ -20,3 +20,4 @@ mod retention;
 mod sandbox;
 mod scan;
 mod tiny;
+mod undo;

@@ -27,8 +27,13 @@ fn release(tiny: &Tiny, version: &str) -> Ran {
     ci(tiny, &format!("tag:{version}")).expect(0)
 }
 
+/// By the last version, which is what is checked out.
 fn retention(tiny: &Tiny, args: &[&str]) -> Ran {
-    tiny.command(&[&["retention", "--event", "local"], args].concat()).output().unwrap().into()
+    tiny.command(&[&["retention", "--event", &event(tiny)], args].concat()).output().unwrap().into()
+}
+
+fn event(tiny: &Tiny) -> String {
+    format!("tag:{}", std::fs::read_to_string(tiny.path().join("VERSION")).unwrap().trim())
 }
 
 fn tags(tiny: &Tiny) -> BTreeSet<String> {
@@ -88,6 +93,7 @@ fn a_clean_up_that_is_killed_or_refused_is_finished_by_the_next() {
     let tiny = released(&["v0.1.0", "v0.2.0", "v0.3.0"], &["{version}", "latest"]);
     tiny.edit("docker/images.toml", "keep = 2", "keep = 1");
     let (before, old) = (tags(&tiny), manifests(&tiny, "v0.2.0"));
+    commit(&tiny, "keep less");
     let only_said = retention(&tiny, &[]).expect(0);
     assert!(only_said.stderr.contains("`cargo xtask retention --apply` removes these"), "{}", only_said.stderr);
     retention(&tiny, &["--apply", "--dry-run"]).expect(0);
@@ -111,7 +117,7 @@ fn a_clean_up_that_is_killed_or_refused_is_finished_by_the_next() {
             "DELETE" => Action::KillAfter,
             _ => Action::Pass,
         });
-        let mut child = tiny.command(&["retention", "--apply", "--event", "local"]).spawn().unwrap();
+        let mut child = tiny.command(&["retention", "--apply", "--event", &event(&tiny)]).spawn().unwrap();
         tiny.proxy.victim(child.id());
         let ended = child.wait().unwrap();
         is_whole(&tiny);

@@ -55,6 +55,8 @@ fn every_fault_says_what_was_found_and_how_to_fix_it() {
             "f:2: `image.a.secrets.pip` has the wrong form (write \"${NAME}\", an environment variable)",
         ),
         ("[retention]\nkeep = 0", "f:2: `retention.keep` is 0 (at least 1)"),
+        ("[retention]\nkeep = 'al'", "f:2: `retention.keep` is \"al\" (did you mean `all`?; one of: all)"),
+        ("[retention]\nkeep = true", "f:2: `retention.keep` is true or false, not a whole number or text"),
         (
             "[builders]\n'linux/arm64' = { kubernetes = '', options = { requests.cpu = '2' } }",
             "f:2: `builders.\"linux/arm64\".options.requests` is a table, not text (write \"requests.cpu\", a name with a dot is quoted)",

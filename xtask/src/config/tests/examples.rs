@@ -76,7 +76,10 @@ fn release() {
     let tap = build(&config, "tap");
     assert_eq!(tap.platforms, ["linux/amd64", "linux/arm64"]);
     assert_eq!(tap.tests[1].kind, TestKind::Http { port: 8888, path: "/".into() });
-    assert_eq!(config.retention.map(|retention| (retention.keep, retention.grace)), Some((5, "24h".to_owned())));
+    assert_eq!(
+        config.retention.map(|retention| (retention.keep, retention.grace)),
+        Some((crate::config::types::Keep::Newest(5), "24h".to_owned()))
+    );
 }
 
 #[test]
