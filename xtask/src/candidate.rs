@@ -1,17 +1,14 @@
-//! The test stage's part of publishing: candidates that need not be built again, receipts, and the mark of a passed test.
+//! The test stage's part of publishing: candidates that need not be built again, and the marks of passed tests.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use camino::Utf8Path;
 
-use crate::build::outcome::Outcome;
-use crate::container::check::IN_RECEIPTS;
-use crate::container::run::Outcome as TestOutcome;
 use crate::error::Fault;
+use crate::marks;
 use crate::plan::{Action, Build, Plan, mark_on_published};
-use crate::receipt::{self, Receipt, Tested};
-use crate::registry::{Digest, Image, Registry, digests, each, put, split};
+use crate::publish::already;
+use crate::registry::{Digest, Registry, digests, each, put, split};
 
 /// Build id → digest.
 pub type Digests = BTreeMap<String, Digest>;
@@ -19,20 +16,35 @@ pub type Digests = BTreeMap<String, Digest>;
 /// Build id → some of its platforms.
 pub type Platforms = BTreeMap<String, Vec<String>>;
 
-fn pushed(plan: &Plan) -> impl Iterator<Item = &Build> {
+/// Where the candidates of a build lie.
+pub fn repository(build: &Build) -> String {
+    build.test.candidate.as_deref().map_or(build.repository.as_str(), |candidate| split(candidate).0).to_owned()
+}
+
+/// Whether this very image of a build has the mark of its tests.
+///
+/// # Errors
+/// The registry's.
+pub fn is_tested(registry: &dyn Registry, build: &Build, image: &Digest) -> Result<bool> {
+    let Some(mark) = &build.test.mark else { return Ok(false) };
+    Ok(registry.digest(&marks::of_image(mark, image))?.as_ref() == Some(image))
+}
+
+/// The builds whose candidates the test stage pushes.
+pub fn pushed(plan: &Plan) -> impl Iterator<Item = &Build> {
     plan.builds.iter().filter(|build| build.pushes_candidate())
 }
 
 /// `REPOSITORY@DIGEST` of a candidate.
 pub fn by_digest(build: &Build, digest: &Digest) -> String {
-    let candidate = build.test.candidate.as_deref().unwrap_or(&build.repository);
-    format!("{}@{digest}", split(candidate).0)
+    format!("{}@{digest}", repository(build))
 }
 
 /// The builds whose key and tests are those of an image that passed before → its digest. Only reads.
 ///
-/// Fresh builds, and those whose key promises nothing, count only if it was this very run that built them; `is_outdated`
-/// tells of images that are right by their key and would still take a moving tag back.
+/// Several images may have passed. First comes the one that is published already under the tags of the plan, then what
+/// this very run built, then the one that passed last. Fresh builds, and those whose key promises nothing, have no use for
+/// the last; `is_outdated` tells of images that are right by their key and would still take a moving tag back.
 ///
 /// # Errors
 /// The registry's, and those of `is_outdated`.
@@ -45,12 +57,21 @@ pub fn tested_before(
     let found = each(&builds, |build| {
         let (candidate, mark) =
             (build.test.candidate.as_deref().unwrap_or_default(), build.test.mark.as_deref().unwrap_or_default());
-        let Some(tested) = registry.digest(mark)? else { return Ok(None) };
-        if registry.digest(candidate)?.as_ref() == Some(&tested) {
-            return Ok(Some(tested));
+        if let Some(published) = already::image(plan, registry, build)?
+            && !is_outdated(build, &published)?
+        {
+            return Ok(Some(published));
         }
-        let reusable = !build.test.fresh && build.is_settled_by_its_key() && !is_outdated(build, &tested)?;
-        Ok(reusable.then_some(tested))
+        if let Some(own) = registry.digest(candidate)?
+            && is_tested(registry, build, &own)?
+        {
+            return Ok(Some(own));
+        }
+        if build.test.fresh || !build.is_settled_by_its_key() {
+            return Ok(None);
+        }
+        let Some(last) = registry.digest(mark)? else { return Ok(None) };
+        Ok((is_tested(registry, build, &last)? && !is_outdated(build, &last)?).then_some(last))
     })?;
     let ids = builds.iter().map(|build| build.id.clone());
     Ok(ids.zip(found).filter_map(|(id, digest)| Some((id, digest?))).collect())
@@ -95,16 +116,10 @@ pub fn reused(build: &Build) -> Option<Digest> {
 /// # Errors
 /// The registry's.
 pub fn marked(plan: &Plan, registry: &dyn Registry, candidates: &Digests) -> Result<Digests> {
-    let builds: Vec<&Build> = pushed(plan).filter(|build| candidates.contains_key(&build.id)).collect();
-    let names: Vec<String> = builds.iter().filter_map(|build| build.test.mark.clone()).collect();
-    let found = digests(registry, &names)?;
-    let both = builds.iter().zip(found).filter_map(|(build, digest)| Some((build.id.clone(), digest?)));
-    Ok(both.filter(|(id, digest)| candidates.get(id) == Some(digest)).collect())
-}
-
-/// Beside the mark of a build for several platforms, that of one on which its tests passed.
-fn mark_on(mark: &str, platform: &str) -> String {
-    format!("{mark}-{}", platform.replace('/', "-"))
+    let builds: Vec<(&Build, &Digest)> = pushed(plan).filter_map(|build| Some((build, candidates.get(&build.id)?))).collect();
+    let found = each(&builds, |(build, image)| is_tested(registry, build, image))?;
+    let marked = builds.into_iter().zip(found).filter(|(_, tested)| *tested);
+    Ok(marked.map(|((build, image), _)| (build.id.clone(), image.clone())).collect())
 }
 
 /// The platforms on which nobody has tested these images, marked as they are: the mark alone says that there was one.
@@ -116,7 +131,7 @@ pub fn untested(plan: &Plan, registry: &dyn Registry, images: &Digests) -> Resul
     let asked = several.filter_map(|build| Some((build, images.get(&build.id)?, build.test.mark.as_deref()?)));
     let asked: Vec<_> =
         asked.flat_map(|(build, digest, mark)| build.platforms.iter().map(move |on| (build, digest, mark, on))).collect();
-    let found = each(&asked, |(_, _, mark, on)| registry.digest(&mark_on(mark, on)))?;
+    let found = each(&asked, |(_, digest, mark, on)| registry.digest(&marks::on_platform(mark, digest, on)))?;
     let mut untested = Platforms::new();
     for ((build, digest, _, on), found) in asked.into_iter().zip(found) {
         if found.as_ref() != Some(digest) {
@@ -126,7 +141,7 @@ pub fn untested(plan: &Plan, registry: &dyn Registry, images: &Digests) -> Resul
     Ok(untested)
 }
 
-/// Moves the marks of everything that passed, and of what has no tests. `candidates`: all of this run; `on`: on which of
+/// Leaves the marks of everything that passed, and of what has no tests. `candidates`: all of this run; `on`: on which of
 /// its platforms a build passed.
 ///
 /// # Errors
@@ -146,76 +161,15 @@ pub fn mark(plan: &Plan, registry: &dyn Registry, passed: &Digests, candidates: 
         let parent = |id: &str| candidates.get(id).map(ToString::to_string);
         for mark in [Some(mark.to_owned()), mark_on_published(plan, build, parent)].into_iter().flatten() {
             // First those of platforms: without the mark itself they say nothing.
-            for on in on.get(&build.id).into_iter().flatten().filter(|_| build.platforms.len() > 1) {
-                put(registry, split(candidate).0, digest, &mark_on(&mark, on))?;
-            }
-            put(registry, split(candidate).0, digest, &mark)?;
+            let platforms = on.get(&build.id).into_iter().flatten().filter(|_| build.platforms.len() > 1);
+            let mut own: Vec<String> = platforms.map(|on| marks::on_platform(&mark, digest, on)).collect();
+            own.push(marks::of_image(&mark, digest));
+            own.iter().try_for_each(|own| put(registry, split(candidate).0, digest, own).map(drop))?;
+            // Where reuse looks. Another run of the same key may write it too: whoever is last.
+            registry.tag(split(candidate).0, digest, &mark)?;
         }
         Ok(())
     })?;
-    Ok(())
-}
-
-/// Writes the receipts of what was built; `image` says what an image consists of.
-///
-/// # Errors
-/// Refused when the registry does not have what was pushed; the registry's or engine's.
-pub fn receipts(
-    repo: &Utf8Path,
-    plan: &Plan,
-    outcomes: &[Outcome],
-    registry: &dyn Registry,
-    local: impl Fn(&Build) -> Result<Vec<Image>> + Sync,
-) -> Result<()> {
-    let built: Vec<(&Build, &Outcome, Digest)> = outcomes
-        .iter()
-        .filter_map(|outcome| {
-            let build = plan.builds.iter().find(|build| build.id == outcome.id)?;
-            Some((build, outcome, Digest::parse(outcome.digest.as_deref()?).ok()?))
-        })
-        .collect();
-    each(&built, |(build, outcome, digest)| {
-        let images = if build.pushes_candidate() {
-            let name = by_digest(build, digest);
-            let missing = || Fault::refused(format!("{}: {name} was pushed and is not in the registry", build.id));
-            registry.images(&name)?.ok_or_else(missing)?
-        } else {
-            local(build)?
-        };
-        let steps = &outcome.steps;
-        let receipt = Receipt {
-            digest: Some(digest.clone()),
-            config_digest: outcome.config_digest.as_deref().and_then(|digest| Digest::parse(digest).ok()),
-            images,
-            steps: steps.total,
-            cached: steps.cached,
-            ..Receipt::new(plan, build)
-        };
-        receipt.write(repo, plan, build)
-    })?;
-    Ok(())
-}
-
-/// Adds to the receipts which tests ran, and which `checks`: those are of every build.
-///
-/// # Errors
-/// A receipt that cannot be read or written.
-pub fn add_tests(repo: &Utf8Path, plan: &Plan, outcomes: &[TestOutcome], checks: &[Tested], passed: &Digests) -> Result<()> {
-    let mut receipts = receipt::read(repo, plan)?;
-    for build in &plan.builds {
-        let mine = outcomes.iter().filter(|outcome| outcome.id == build.id);
-        let tested = |outcome: &TestOutcome| {
-            Some(Tested { name: outcome.test.clone(), passed: outcome.passed?, seconds: outcome.seconds })
-        };
-        let tests: Vec<Tested> = mine.filter_map(tested).collect();
-        let mut receipt = receipts.remove(&build.id).unwrap_or_else(|| Receipt::new(plan, build));
-        receipt.digest = passed.get(&build.id).cloned().or(receipt.digest);
-        if receipt.digest.is_some() {
-            receipt.tests.retain(|test| tests.is_empty() && !test.name.starts_with(IN_RECEIPTS));
-            receipt.tests.extend(tests.into_iter().chain(checks.iter().cloned()));
-            receipt.write(repo, plan, build)?;
-        }
-    }
     Ok(())
 }
 
@@ -225,6 +179,11 @@ mod tests {
     use crate::plan::How;
     use crate::plan::testing::{build, plan};
     use crate::registry::memory::{Memory, d};
+
+    /// The mark of one image.
+    fn of(mark: &str, n: u32) -> String {
+        marks::of_image(mark, &d(n))
+    }
 
     fn one(fresh: bool) -> Plan {
         let mut build = build("a");
@@ -248,10 +207,14 @@ mod tests {
             (Some(2), Some(1), true, false),
             (Some(1), Some(1), true, true),
         ];
+        let tested = |memory: &Memory, n: u32| {
+            memory.set("r/a:tested-k-t", &d(n));
+            memory.set(&of("r/a:tested-k-t", n), &d(n));
+        };
         for (candidate, mark, fresh, reused) in table {
             let memory = Memory::default();
             candidate.iter().for_each(|n| memory.set("r/a:candidate-k-1", &d(*n)));
-            mark.iter().for_each(|n| memory.set("r/a:tested-k-t", &d(*n)));
+            mark.iter().for_each(|n| tested(&memory, *n));
             let mut plan = one(fresh);
             let found = tested_before(&plan, &memory.view(), &|_, _| Ok(false)).unwrap();
             assert_eq!(found.get("a"), reused.then(|| d(1)).as_ref(), "{candidate:?} {mark:?} {fresh}");
@@ -263,7 +226,7 @@ mod tests {
             }
         }
         let memory = Memory::default();
-        memory.set("r/a:tested-k-t", &d(1));
+        tested(&memory, 1);
         assert_eq!(tested_before(&one(false), &memory.view(), &|_, _| Ok(true)).unwrap(), Digests::new(), "it is outdated");
         let mut unknown = one(false);
         unknown.builds[0].inputs.push(("always".into(), "ADD of a URL".into()));
@@ -275,6 +238,55 @@ mod tests {
     }
 
     #[test]
+    fn of_several_images_that_passed_the_published_one_comes_first() {
+        // (fresh, replace, what of candidate, tag and the last mark is there, what is reused)
+        type Row = (bool, bool, Option<u32>, Option<u32>, Option<u32>, Option<u32>);
+        let table: [Row; 9] = [
+            (false, false, Some(2), Some(1), Some(3), Some(1)),
+            (true, false, None, Some(1), Some(3), Some(1)),
+            (true, false, Some(2), None, Some(3), Some(2)),
+            (false, false, Some(2), None, Some(3), Some(2)),
+            (false, false, None, None, Some(3), Some(3)),
+            (true, false, None, None, Some(3), None),
+            // What replaces a tag, or has another image under it that passed nothing, is built.
+            (true, true, None, Some(1), Some(3), None),
+            (false, true, None, Some(1), Some(3), Some(3)),
+            (false, false, Some(2), Some(9), Some(3), Some(2)),
+        ];
+        for (at, (fresh, replace, candidate, tag, last, expected)) in table.into_iter().enumerate() {
+            let memory = Memory::default();
+            let mut plan = one(fresh);
+            (plan.builds[0].push.tags, plan.builds[0].push.replace) = (vec!["r/a:v1".into()], replace);
+            for (name, n) in [("r/a:candidate-k-1", candidate), ("r/a:v1", tag), ("r/a:tested-k-t", last)] {
+                n.iter().for_each(|n| memory.set(name, &d(*n)));
+            }
+            (1..=3).for_each(|n| memory.set(&of("r/a:tested-k-t", n), &d(n)));
+            let found = tested_before(&plan, &memory.view(), &|_, _| Ok(false)).unwrap();
+            assert_eq!(found.get("a"), expected.map(d).as_ref(), "row {at}");
+        }
+    }
+
+    #[test]
+    fn two_runs_that_mark_one_key_at_once_both_have_their_mark() {
+        let memory = std::sync::Arc::new(Memory::default());
+        memory.set("r/a:candidate-k-1", &d(1));
+        let other = std::sync::Arc::clone(&memory);
+        let hook = move |op: &crate::registry::memory::Op| {
+            // Right after each of our writes another run writes its own marks.
+            other.set(&of("r/a:tested-k-t", 2), &d(2));
+            if matches!(op, crate::registry::memory::Op::Read(_)) {
+                other.set("r/a:tested-k-t", &d(2));
+            }
+            Ok(())
+        };
+        let passed = [("a".into(), d(1))].into();
+        mark(&one(false), &memory.hooked(hook), &passed, &Digests::new(), &Platforms::new()).unwrap();
+        for n in [1, 2] {
+            assert!(is_tested(&memory.view(), &one(false).builds[0], &d(n)).unwrap(), "{n}");
+        }
+    }
+
+    #[test]
     fn a_candidate_that_was_overwritten_while_it_was_tested_gets_no_mark() {
         let memory = Memory::default();
         memory.set("r/a:candidate-k-1", &d(2));
@@ -283,8 +295,8 @@ mod tests {
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
         assert_eq!(memory.get("r/a:tested-k-t"), None);
         mark(2).unwrap();
-        assert_eq!(memory.get("r/a:tested-k-t"), Some(d(2)));
-        assert_eq!(memory.tags.lock().unwrap().len(), 2, "one platform needs no mark of its own");
+        assert_eq!((memory.get("r/a:tested-k-t"), memory.get(&of("r/a:tested-k-t", 2))), (Some(d(2)), Some(d(2))));
+        assert_eq!(memory.tags.lock().unwrap().len(), 3, "one platform needs no mark of its own");
     }
 
     #[test]
@@ -314,7 +326,7 @@ mod tests {
             untested(&with_tests, &memory.view(), &passed).unwrap().remove("a").unwrap_or_default()
         };
         assert_eq!(pass(1, "linux/amd64"), ["linux/arm/v7"]);
-        assert_eq!(memory.get("r/a:tested-k-t-linux-amd64"), Some(d(1)));
+        assert_eq!(memory.get(&marks::on_platform("r/a:tested-k-t", &d(1), "linux/amd64")), Some(d(1)));
         assert!(pass(1, "linux/arm/v7").is_empty());
         assert_eq!(pass(2, "linux/amd64"), ["linux/arm/v7"], "another image of the same key");
     }

@@ -31,6 +31,8 @@ pub struct Cmd {
     pub effect: Effect,
     /// After this long the whole process group is ended. `None` is for commands that end by themselves.
     pub timeout: Option<Duration>,
+    /// More bytes than these of stdout or of stderr are no answer: the command is ended. `None`: any number.
+    pub most: Option<usize>,
     /// After Ctrl-C it may go on for so long: what is cut off half-way may still happen, after we have tidied up.
     pub patience: Duration,
 }
@@ -47,6 +49,7 @@ impl Cmd {
             why: why.into(),
             effect,
             timeout: None,
+            most: None,
             patience: Duration::ZERO,
         }
     }
@@ -100,6 +103,12 @@ impl Cmd {
 
     pub fn dir(mut self, dir: impl Into<Utf8PathBuf>) -> Cmd {
         self.dir = Some(dir.into());
+        self
+    }
+
+    /// Ends it when it prints more bytes than these; only where the output is collected.
+    pub fn most(mut self, bytes: usize) -> Cmd {
+        self.most = Some(bytes);
         self
     }
 

@@ -15,6 +15,8 @@ use crate::cmd::{Cmd, Effect};
 
 /// How long the engine may take to answer a question about itself.
 const ANSWER: Duration = Duration::from_secs(10);
+/// What a registry may say of an image: manifests have up to 4 MiB, a table of configurations more.
+const ANSWER_BYTES: usize = 32 << 20;
 /// How long removing, tagging or reading one object may take; a busy engine is slow, a dead one never answers.
 const CHORE: Duration = Duration::from_secs(60);
 /// How long an image may take from the engine to a file.
@@ -232,11 +234,7 @@ pub fn imagetools_image(effect: Effect, reference: &str) -> Cmd {
 /// Points a tag at an image that is already in the registry, its digest kept; with `mark` at an index of its own.
 pub fn imagetools_create(effect: Effect, source: &str, tag: &str, mark: Option<&str>) -> Cmd {
     // Without the flag a single manifest is wrapped into an index, which has another digest.
-    let why = match mark {
-        Some(_) => format!("prepare the removal of {source} at {tag}"),
-        None => format!("publish {source} as {tag}"),
-    };
-    let cmd = imagetools(effect, why).args(["create", "--prefer-index=false", "--tag", tag]);
+    let cmd = imagetools(effect, format!("publish {source} as {tag}")).args(["create", "--prefer-index=false", "--tag", tag]);
     let cmd = match mark {
         Some(mark) => cmd.arg("--annotation").arg(format!("index:dev.slipway.removed={mark}")),
         None => cmd,
@@ -245,7 +243,7 @@ pub fn imagetools_create(effect: Effect, source: &str, tag: &str, mark: Option<&
 }
 
 fn imagetools(effect: Effect, why: String) -> Cmd {
-    Cmd { effect, ..Cmd::probe("docker", why).args(["buildx", "imagetools"]).timeout(CHORE) }
+    Cmd { effect, ..Cmd::probe("docker", why).args(["buildx", "imagetools"]).timeout(CHORE).most(ANSWER_BYTES) }
 }
 
 /// `docker login` with the password on stdin.

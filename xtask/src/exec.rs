@@ -37,6 +37,8 @@ pub struct Exit {
     pub stdout: String,
     pub stderr: String,
     pub timed_out: bool,
+    /// It was ended because it printed more than it may.
+    pub overflowed: bool,
     /// Not started because of `--dry-run`.
     pub skipped: bool,
 }
@@ -44,11 +46,14 @@ pub struct Exit {
 impl Exit {
     /// Ended with 0, or was only printed.
     pub fn ok(&self) -> bool {
-        self.skipped || (self.code == Some(0) && !self.timed_out)
+        self.skipped || (self.code == Some(0) && !self.timed_out && !self.overflowed)
     }
 
     /// "exit code 1", "no answer within 10s", "ended by a signal".
     pub fn reason(&self, cmd: &Cmd) -> String {
+        if self.overflowed {
+            return format!("an answer of more than {}", report::bytes(cmd.most.unwrap_or_default() as u64));
+        }
         match (self.timed_out, self.code) {
             (true, _) => format!("no answer within {}", humantime::format_duration(cmd.timeout.unwrap_or_default())),
             (_, Some(code)) => format!("exit code {code}"),
@@ -131,11 +136,16 @@ impl Runner {
         if cmd.timeout.is_none() && cmd.stdin.is_none() && cmd.effect == Effect::Probe {
             return self.short(cmd);
         }
-        let mut said = [Vec::new(), Vec::new()];
-        let (status, timed_out) =
-            self.supervised(cmd, false, &|| false, |output, bytes| said[output].extend_from_slice(bytes))?;
+        let (mut said, full) = ([Vec::new(), Vec::new()], AtomicBool::new(false));
+        let is_full = || full.load(Ordering::SeqCst);
+        let (status, timed_out) = self.supervised(cmd, false, &is_full, |output, bytes| {
+            // What comes after its end was asked for is thrown away.
+            let fits = cmd.most.is_none_or(|most| said[output].len() + bytes.len() <= most);
+            if fits && !is_full() { said[output].extend_from_slice(bytes) } else { full.store(true, Ordering::SeqCst) }
+        })?;
         let [stdout, stderr] = said.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Ok(Exit { code: status.code(), stdout, stderr, timed_out, skipped: false })
+        let overflowed = is_full();
+        Ok(Exit { code: status.code(), stdout, stderr, timed_out: timed_out && !overflowed, overflowed, skipped: false })
     }
 
     /// Runs to the end and hands over each line of stdout and stderr, merged, as it comes. The end is that of

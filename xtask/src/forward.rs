@@ -24,6 +24,7 @@ pub struct Theirs {
     pub is_ours: bool,
     pub version: Option<Version>,
     pub revision: Option<String>,
+    pub key: Option<String>,
 }
 
 /// How another commit stands to ours.
@@ -107,11 +108,9 @@ pub fn look(registry: &dyn Registry, reference: &str) -> Result<Theirs> {
 
 fn known(image: &Image) -> Theirs {
     let label = |name: &str| image.labels.get(name).filter(|value| !value.is_empty());
-    if label(labels::KEY).is_none() {
-        return Theirs::default();
-    }
+    let Some(key) = label(labels::KEY).cloned() else { return Theirs::default() };
     let version = label("org.opencontainers.image.version").and_then(|text| Version::parse(text).ok());
-    Theirs { is_ours: true, version, revision: label("org.opencontainers.image.revision").cloned() }
+    Theirs { is_ours: true, version, revision: label(labels::REVISION).cloned(), key: Some(key) }
 }
 
 #[cfg(test)]
@@ -150,7 +149,7 @@ mod tests {
         for (our, their, is_ours, ancestry, expected) in table {
             let ours = Ours { version: version(our), revision: Some("c0ffee00".into()) };
             let revision = is_ours.then(|| "0123456789".to_owned());
-            let theirs = Theirs { is_ours, version: version(their), revision };
+            let theirs = Theirs { is_ours, version: version(their), revision, key: None };
             let order = order(&ours, &theirs, &|_| Ok(ancestry)).unwrap();
             assert!(format!("{order:?}").starts_with(expected), "{our} {their} {is_ours} {ancestry:?}: {order:?}");
         }
@@ -159,7 +158,7 @@ mod tests {
     #[test]
     fn a_label_that_is_no_commit_is_no_panic() {
         let ours = Ours { version: None, revision: Some("c0ffee00".into()) };
-        let theirs = Theirs { is_ours: true, version: None, revision: Some("abcdefß".into()) };
+        let theirs = Theirs { is_ours: true, revision: Some("abcdefß".into()), ..Theirs::default() };
         let order = order(&ours, &theirs, &|_| Ok(Ancestry::Unknown)).unwrap();
         assert_eq!(order, Order::Unknown("it is at commit abcdefß, which is not in this repository".into()));
     }

@@ -138,7 +138,7 @@ mod tests {
         let (key, tests) = ("0123456789abcdef", "fedcba9876543210");
         let tested = tested("r:5000/a", key, tests);
         assert_eq!(tested, "r:5000/a:tested-0123456789ab-fedcba987654");
-        let digits = format!("{:012x}", 0);
+        let digits = format!("{:012x}", 7);
         assert_eq!(of_image(&tested, &d(7)), format!("{tested}-{digits}"));
         let platform = on_platform(&tested, &d(7), "linux/arm/v7");
         assert_eq!(platform, format!("{tested}-{digits}-linux-arm-v7"));

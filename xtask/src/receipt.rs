@@ -1,21 +1,28 @@
 //! Receipts: what was built, from what, and which tests it passed.
 //!
-//! They travel between machines as artifacts; the registry's marks decide, receipts only have to agree.
+//! They travel between machines as artifacts. The registry's marks decide. Where a plan is handed over, the receipts of
+//! what its run built are handed over with it and have to agree; elsewhere they only explain.
+
+pub mod record;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Severity;
-use crate::error::Fault;
 use crate::event::Event;
 use crate::generated;
 use crate::plan::{Build, Plan};
 use crate::registry::{Digest, Image};
+use crate::report;
 use crate::scan::database::Database;
 use crate::scan::report::Counts;
+
+/// More bytes than a receipt has, with all that a scan finds.
+const LARGEST: u64 = 64 << 20;
 
 /// `target/slipway/receipts/{id}.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +50,9 @@ pub struct Receipt {
     /// Steps of the build, and how many came from a cache.
     pub steps: usize,
     pub cached: usize,
+    /// It was not built in this run, but taken over as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
     /// Empty: none were run.
     pub tests: Vec<Tested>,
     /// One a platform; empty: it was not scanned.
@@ -84,6 +94,7 @@ impl Receipt {
             images: Vec::new(),
             steps: 0,
             cached: 0,
+            reused: false,
             tests: Vec::new(),
             scans: Vec::new(),
         }
@@ -91,7 +102,7 @@ impl Receipt {
 
     /// Whether it tells of this very build of this run, not of an earlier one.
     pub fn is_of(&self, build: &Build) -> bool {
-        self.key == build.key && self.candidate == build.test.candidate
+        self.schema == 1 && self.key == build.key && self.candidate == build.test.candidate
     }
 
     /// Writes the receipt, and its digest alone as `digest-{variant}.txt`.
@@ -123,32 +134,37 @@ pub fn folder(repo: &Utf8Path) -> Utf8PathBuf {
 
 /// The receipts of this plan's builds, by id; those of other runs are left out.
 ///
-/// # Errors
-/// A receipt that cannot be read or understood.
-pub fn read(repo: &Utf8Path, plan: &Plan) -> Result<BTreeMap<String, Receipt>> {
-    let mut receipts = latest(repo, plan)?;
+pub fn read(repo: &Utf8Path, plan: &Plan) -> BTreeMap<String, Receipt> {
+    let mut receipts = latest(repo, plan);
     receipts.retain(|id, receipt| plan.builds.iter().any(|build| build.id == *id && receipt.is_of(build)));
-    Ok(receipts)
+    receipts
 }
 
-/// The last receipt of each of this plan's builds, of whatever run.
-///
-/// # Errors
-/// A receipt that cannot be read or understood.
-pub fn latest(repo: &Utf8Path, plan: &Plan) -> Result<BTreeMap<String, Receipt>> {
+/// The last receipt of each of this plan's builds, of whatever run. One that cannot be read or understood counts as
+/// missing: the disk may have been full, or it is somebody else's.
+pub fn latest(repo: &Utf8Path, plan: &Plan) -> BTreeMap<String, Receipt> {
     let mut receipts = BTreeMap::new();
     for build in &plan.builds {
         let path = folder(repo).join(format!("{}.json", build.id));
-        if !path.exists() {
-            continue;
+        match load(&path) {
+            Ok(Some(receipt)) if receipt.id == build.id => drop(receipts.insert(build.id.clone(), receipt)),
+            Ok(Some(receipt)) => report::note(&format!("warning: the receipt {path} is of {}: it is left out", receipt.id)),
+            Ok(None) => {}
+            Err(error) => report::note(&format!("warning: cannot read the receipt {path}, it is left out: {error:#}")),
         }
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read the receipt {path}"))?;
-        let unclear =
-            || Fault::refused(format!("cannot understand the receipt {path}")).hint("delete it, and build and test again");
-        let receipt: Receipt = serde_json::from_str(&text).with_context(unclear)?;
-        receipts.insert(build.id.clone(), receipt);
     }
-    Ok(receipts)
+    receipts
+}
+
+fn load(path: &Utf8Path) -> Result<Option<Receipt>> {
+    match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        file => {
+            let mut text = String::new();
+            file?.take(LARGEST).read_to_string(&mut text)?;
+            Ok(Some(serde_json::from_str(&text)?))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +172,10 @@ mod tests {
     use super::*;
     use crate::plan::testing::{build, plan};
     use crate::registry::memory::d;
+
+    fn text_of(receipt: &Receipt) -> String {
+        serde_json::to_string(receipt).unwrap()
+    }
 
     #[test]
     fn a_receipt_is_found_again_and_one_of_another_run_is_not() {
@@ -166,14 +186,27 @@ mod tests {
         let plan = plan(vec![one.clone()]);
         let receipt = Receipt { digest: Some(d(1)), ..Receipt::new(&plan, &one) };
         receipt.write(repo, &plan, &one).unwrap();
-        assert_eq!(read(repo, &plan).unwrap()["python-cpu-py3.11"], receipt);
+        assert_eq!(read(repo, &plan)["python-cpu-py3.11"], receipt);
         let old = serde_json::to_value(&receipt).unwrap();
         assert!(old.get("scans").is_none() && serde_json::from_value::<Receipt>(old).is_ok(), "one without a scan");
         let text = std::fs::read_to_string(super::folder(repo).join("digest-cpu-py3.11.txt")).unwrap();
         assert_eq!(text, format!("{}\n", d(1)));
         let mut other = plan.clone();
         other.builds[0].key = "1".repeat(64);
-        assert!(read(repo, &other).unwrap().is_empty());
+        assert!(read(repo, &other).is_empty());
+        // Whatever else lies there is as good as nothing.
+        let path = super::folder(repo).join("python-cpu-py3.11.json");
+        let foreign = text_of(&Receipt { id: "python-cpu-py3.12".into(), ..receipt.clone() });
+        let later = text_of(&Receipt { schema: 2, ..receipt.clone() });
+        let whole = text_of(&receipt);
+        for text in ["", "{", "[]", &whole[..whole.len() / 2], &foreign, &later] {
+            std::fs::write(&path, text).unwrap();
+            assert!(read(repo, &plan).is_empty(), "{text}");
+        }
+        std::fs::write(&path, b"\xff\xfe").unwrap();
+        assert!(read(repo, &plan).is_empty());
+        receipt.write(repo, &plan, &one).unwrap();
+        assert_eq!(read(repo, &plan).len(), 1);
     }
 
     #[test]

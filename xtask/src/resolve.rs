@@ -55,7 +55,8 @@ fn is_outdated(
         let theirs = look(registry, tag)?;
         let another_version = theirs.version.zip(tested.version.as_ref()).is_some_and(|(a, b)| a.precedence(b).is_ne());
         let Some(now) = theirs.revision.filter(|_| theirs.is_ours && !another_version) else { continue };
-        if ancestry(&revision, &now)? == Ancestry::After {
+        // A tag that is further than this very run is skipped, whatever is built.
+        if ancestry(&revision, &now)? == Ancestry::After && ancestry(commit, &now)? != Ancestry::After {
             return Ok(true);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::faults::Faults;
 use super::tree::Document;
 use super::{Build, EventKey, Policy, names, placeholder};
+use crate::marks;
 
 /// Reports invalid repositories, tags and cache refs, and ids, tags, cache refs, generated files and logs of two builds.
 ///
@@ -161,11 +162,19 @@ fn valid<'a>(build: &'a Build, good: &mut HashSet<&'a str>, document: &Document,
     }
     for policy in &build.on {
         for tag in policy.tags.iter().chain(&policy.cache_from_tags) {
-            if good.contains(tag.as_str()) || names::is_tag(&sample(tag)) {
-                good.insert(tag);
-                continue;
-            }
-            let said = format!("`{tag}` can't be a tag of `{id}` (at most 128 letters, digits, `_`, `.` and `-`)");
+            let said = match sample(tag) {
+                _ if good.contains(tag.as_str()) => continue,
+                text if !names::is_tag(&text) => {
+                    format!("`{tag}` can't be a tag of `{id}` (at most 128 letters, digits, `_`, `.` and `-`)")
+                }
+                text if marks::read(&text).is_some() => {
+                    format!("`{tag}` can't be a tag of `{id}` (runs call their own tags so: choose another beginning)")
+                }
+                _ => {
+                    good.insert(tag);
+                    continue;
+                }
+            };
             faults.once(tags_line(document, build, &policy.event), "valid", said);
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use sha2::{Digest as _, Sha256};
@@ -86,8 +86,9 @@ impl<'a> Git<'a> {
     pub fn head(&self) -> Result<(String, String), String> {
         let text = self.raw("read the commit", &["-c", "log.showSignature=false", "log", "-1", "--format=%H %ct"])?;
         let (sha, seconds) = text.trim().split_once(' ').unwrap_or_default();
-        let seconds: i64 = seconds.parse().map_err(|_| format!("git cannot read the commit: it says `{}`", text.trim()))?;
-        Ok((sha.to_owned(), super::rfc3339(seconds.try_into().unwrap_or(0))))
+        let seconds = seconds.parse().map_err(|_| format!("git cannot read the commit: it says `{}`", text.trim()))?;
+        let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));
+        Ok((sha.to_owned(), time.to_string()))
     }
 
     /// `None`: a commit is checked out, not a branch.

@@ -23,7 +23,8 @@ const BASES: &str = "dev.slipway.bases";
 /// The label that carries what the parents of an image were made of, see `published`.
 const PARENTS: &str = "dev.slipway.parents";
 
-const REVISION: &str = "org.opencontainers.image.revision";
+/// The commit.
+pub const REVISION: &str = "org.opencontainers.image.revision";
 
 /// The web address of the repository.
 pub const SOURCE: &str = "org.opencontainers.image.source";
@@ -91,7 +92,28 @@ pub fn labels(input: &Input<'_>, build: &Build, key: &str, made_of: MadeOf) -> R
         (CREATED.to_owned(), facts.commit_time.clone().unwrap_or_default()),
     ]);
     labels.extend(tags::fill_all(input, build, &build.labels)?);
+    // By this one our images are known, whatever is configured.
+    labels.insert(KEY.to_owned(), key.to_owned());
     Ok(labels.into_iter().collect())
+}
+
+/// Whether an image says that it is of a build: by its key, or by everything else that it was made of. An image whose
+/// parent was built with it has another key than the plan that finds this parent published, and the same in all other
+/// labels, see [`MadeOf`].
+pub fn fits(build: &super::Build, image: &BTreeMap<String, String>) -> bool {
+    let theirs = |name: &str| image.get(name).map(String::as_str).unwrap_or_default();
+    let ours = |name: &str| expected(build, name).unwrap_or_default();
+    if theirs(KEY) == build.key {
+        return true;
+    }
+    let same = [oci("title"), oci("version"), FILES.into(), BASES.into(), PARENTS.into()];
+    let is_known = !ours(FILES).is_empty() && !["", UNKNOWN].contains(&ours(PARENTS));
+    is_known && !theirs(KEY).is_empty() && same.iter().all(|name| theirs(name) == ours(name))
+}
+
+/// What a label of a build says in the plan.
+pub fn expected<'a>(build: &'a super::Build, name: &str) -> Option<&'a str> {
+    build.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str())
 }
 
 fn oci(name: &str) -> String {

@@ -9,6 +9,7 @@ use crate::config::{Build, Policy, placeholder};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::facts::Facts;
+use crate::marks;
 use crate::version::Version;
 
 /// A tag whose text has one of these is written once.
@@ -160,6 +161,10 @@ pub fn timestamp(now: &str) -> String {
 fn check(tag: &str, template: &str, id: &str) -> Result<()> {
     let first = tag.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
     let rest = tag.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
+    if marks::read(tag).is_some() {
+        let fault = Fault::usage(format!("\"{template}\" of {id} gives \"{tag}\", and runs call their own tags so"));
+        return Err(fault.hint("let the tag begin with something else, or rename the branch").into());
+    }
     if first && rest && tag.len() <= 128 {
         return Ok(());
     }
@@ -196,6 +201,24 @@ mod tests {
         let shared = ["i-1", "i-2", "j"].map(|id| format!("ghcr.io/acme/x:merge-queue-{id}"));
         assert_eq!(names[..3], shared);
         assert_eq!(names[3], "ghcr.io/acme/k:merge-queue");
+    }
+
+    #[test]
+    fn a_branch_that_is_called_like_a_mark_is_refused() {
+        let config = config("[image.i]\n[on.branch.'**']\ntags = ['{branch}', '{branch}-{sha7}']\n");
+        let facts = Facts { commit: Some("0123456789abcdef".into()), ..Facts::default() };
+        let of = |branch: &str| {
+            let event = parse::event(&format!("branch:{branch}")).unwrap();
+            crate::plan::plan(&config, &event, &facts, &[]).map(drop).map_err(|error| error.to_string())
+        };
+        for branch in ["tested", "released-v1.2.3", "candidate/x", "main"] {
+            assert_eq!(of(branch), Ok(()), "{branch}");
+        }
+        let digits = "0123456789ab";
+        for branch in [format!("candidate/{digits}/1"), format!("tested-{digits}/{digits}"), format!("released/{digits}-v1.0.0")]
+        {
+            assert!(of(&branch).unwrap_err().contains("runs call their own tags so"), "{branch}");
+        }
     }
 
     #[test]

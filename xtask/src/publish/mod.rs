@@ -1,7 +1,10 @@
 //! Written-once tags for every build of a plan, or for none.
 
+pub mod already;
 pub mod rebuild;
 pub mod stage;
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
@@ -9,20 +12,25 @@ use crate::error::Fault;
 use crate::event::Event;
 use crate::gate::Verified;
 use crate::journal::{Entry, Journal};
-use crate::marks;
 use crate::plan::{Build, Plan, labels};
-use crate::registry::{Digest, Registry, Wrote, digests, each, put, split};
+use crate::registry::{Digest, Registry, Wrote, digests, each, split};
+use crate::{candidate, marks};
+
+/// How often two runs that write the same tags at once look again.
+const ROUNDS: usize = 5;
 
 /// One written-once tag, with what it is to point at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Once {
-    pub id: String,
+pub struct Once<'a> {
+    pub build: &'a Build,
     /// Full reference.
     pub tag: String,
     /// Repository in which the tested image lies.
     pub source: String,
     pub digest: Digest,
     pub rule: Rule,
+    /// Whether it says what is published of the build, see [`already::naming`].
+    pub names: bool,
 }
 
 /// What may happen to a written-once tag that has another digest.
@@ -54,28 +62,29 @@ pub enum Step {
 }
 
 /// The written-once tags of verified builds.
-pub fn once(plan: &Plan, verified: &[Verified<'_>]) -> Vec<Once> {
-    let tags = |one: &Verified<'_>| {
-        let source = one.build.test.candidate.as_deref().map_or(one.build.repository.clone(), |name| split(name).0.to_owned());
-        let build = one.build.clone();
-        let digest = one.digest.clone();
-        let once = move |tag: &String| Once {
-            id: build.id.clone(),
+pub fn once<'a>(plan: &Plan, verified: &[Verified<'a>]) -> Vec<Once<'a>> {
+    let mut tags = Vec::new();
+    for Verified { build, digest, source } in verified {
+        let naming = already::naming(plan, build);
+        tags.extend(build.push.tags.iter().map(|tag| Once {
+            build,
             tag: tag.clone(),
             source: source.clone(),
             digest: digest.clone(),
-            rule: rule(plan, &build, tag, &source),
-        };
-        one.build.push.tags.iter().map(once).collect::<Vec<_>>()
-    };
-    verified.iter().flat_map(tags).collect()
+            rule: rule(plan, build, tag),
+            names: naming.contains(tag),
+        }));
+    }
+    tags
 }
 
-fn rule(plan: &Plan, build: &Build, tag: &str, source: &str) -> Rule {
+fn rule(plan: &Plan, build: &Build, tag: &str) -> Rule {
     match (&plan.event, &plan.version) {
         _ if build.push.replace => Rule::Replace,
         _ if is_of_the_commit(plan, tag) => Rule::Leave { commit: plan.commit.clone().unwrap_or_default() },
-        (Event::Tag { .. }, Some(version)) => Rule::TakeOver { unless: marks::released(source, &build.id, version) },
+        (Event::Tag { .. }, Some(version)) => {
+            Rule::TakeOver { unless: marks::released(&candidate::repository(build), &build.id, version) }
+        }
         _ => Rule::Refuse,
     }
 }
@@ -92,10 +101,10 @@ pub fn is_of_the_commit(plan: &Plan, tag: &str) -> bool {
 ///
 /// # Errors
 /// Refused, with every tag that would have to change and must not.
-pub fn steps(registry: &dyn Registry, tags: &[Once]) -> Result<Vec<Step>> {
+pub fn steps(registry: &dyn Registry, tags: &[Once<'_>]) -> Result<Vec<Step>> {
     let names: Vec<String> = tags.iter().map(|one| one.tag.clone()).collect();
     let now = digests(registry, &names)?;
-    let pairs: Vec<(&Once, Option<Digest>)> = tags.iter().zip(now).collect();
+    let pairs: Vec<(&Once<'_>, Option<Digest>)> = tags.iter().zip(now).collect();
     let steps = each(&pairs, |(one, now)| step(registry, one, now.clone()))?;
     let refused: Vec<&String> = steps.iter().filter_map(|step| step.as_ref().err()).collect();
     if refused.is_empty() {
@@ -107,7 +116,7 @@ pub fn steps(registry: &dyn Registry, tags: &[Once]) -> Result<Vec<Step>> {
 }
 
 /// `Err` inside: why the tag must not change.
-fn step(registry: &dyn Registry, one: &Once, now: Option<Digest>) -> Result<Result<Step, String>> {
+fn step(registry: &dyn Registry, one: &Once<'_>, now: Option<Digest>) -> Result<Result<Step, String>> {
     let Some(now) = now else { return Ok(Ok(Step::Write { old: None })) };
     if now == one.digest {
         return Ok(Ok(Step::Done));
@@ -119,31 +128,33 @@ fn step(registry: &dyn Registry, one: &Once, now: Option<Digest>) -> Result<Resu
         let labels = images.into_iter().next().map(|image| image.labels).unwrap_or_default();
         Ok(labels.get(labels::KEY).and_then(|_| labels.get(name).cloned()))
     };
+    let is_released = match &one.rule {
+        Rule::Replace => return write,
+        Rule::TakeOver { unless } => registry.digest(unless)?.is_some(),
+        Rule::Leave { .. } | Rule::Refuse => true,
+    };
+    if (is_released || !one.build.test.fresh) && already::is_of(registry, one.build, &now, &one.digest)? {
+        return Ok(Ok(Step::Left { now, why: format!("{} is already published, by another build of the same key", one.tag) }));
+    }
     match &one.rule {
-        Rule::Replace => write,
-        Rule::Leave { commit } => Ok(match label("org.opencontainers.image.revision")? {
-            Some(revision) if revision == *commit => {
-                Ok(Step::Left { now, why: format!("{} is an earlier build of the same commit", one.tag) })
-            }
-            _ => Err(differs),
-        }),
-        Rule::TakeOver { unless } => Ok(if registry.digest(unless)?.is_some() {
-            Err(format!("{differs}, and the version is released"))
-        } else if label("org.opencontainers.image.version")?.is_none() {
-            Err(format!("{differs}, and was not made by this pipeline"))
-        } else {
-            return write;
-        }),
-        Rule::Refuse => Ok(Err(differs)),
+        Rule::Leave { commit } if label(labels::REVISION)?.as_ref() == Some(commit) => {
+            Ok(Ok(Step::Left { now, why: format!("{} is an earlier build of the same commit", one.tag) }))
+        }
+        Rule::TakeOver { .. } if is_released => Ok(Err(format!("{differs}, and the version is released"))),
+        Rule::TakeOver { .. } if label("org.opencontainers.image.version")?.is_none() => {
+            Ok(Err(format!("{differs}, and was not made by this pipeline")))
+        }
+        Rule::Replace | Rule::TakeOver { .. } => write,
+        Rule::Leave { .. } | Rule::Refuse => Ok(Err(differs)),
     }
 }
 
-/// Writes what there is to write, and reads all of it again. Returns how many tags were written.
+/// Writes what there is to write, then looks at all of it. Returns what each tag has in the end.
 ///
 /// # Errors
-/// The registry's; refused when a tag changed since it was read. The journal then says what to undo.
-pub fn write(registry: &dyn Registry, journal: &Journal, tags: &[Once], steps: &[Step]) -> Result<usize> {
-    let due: Vec<(&Once, &Option<Digest>)> = tags
+/// The registry's; refused when a tag has another image than it may. The journal then says what to undo.
+pub fn write(registry: &dyn Registry, journal: &Journal, tags: &[Once<'_>], steps: &[Step]) -> Result<Vec<Digest>> {
+    let due: Vec<(&Once<'_>, &Option<Digest>)> = tags
         .iter()
         .zip(steps)
         .filter_map(|(one, step)| match step {
@@ -154,21 +165,70 @@ pub fn write(registry: &dyn Registry, journal: &Journal, tags: &[Once], steps: &
     let printed = each(&due, |(one, old)| {
         let now = registry.digest(&one.tag)?;
         if now != **old && now.as_ref() != Some(&one.digest) {
-            let message = format!("{} changed while we ran", one.tag);
-            return Err(Fault::refused(message).hint("look who else publishes this tag, then run this again").into());
+            // Another run of the same commit may have been faster.
+            return settled(registry, one, now).map(|_| Wrote::Done);
         }
-        journal.record(Entry { tag: one.tag.clone(), old: now, new: one.digest.clone() })?;
-        put(registry, &one.source, &one.digest, &one.tag).with_context(|| format!("cannot publish {}", one.id))
+        put_once(registry, journal, one, now, &one.digest)
     })?;
-    let names: Vec<String> = due.iter().map(|(one, _)| one.tag.clone()).collect();
-    if !printed.iter().all(|wrote| *wrote == Wrote::Done) {
-        return Ok(due.len());
+    if printed.contains(&Wrote::Printed) {
+        return Ok(tags.iter().map(|one| one.digest.clone()).collect());
     }
-    let again = digests(registry, &names)?;
-    match due.iter().zip(again).find(|((one, _), now)| now.as_ref() != Some(&one.digest)) {
-        Some(((one, _), _)) => Err(Fault::refused(format!("{} was changed by somebody else while we ran", one.tag)).into()),
-        None => Ok(due.len()),
+    settle(registry, journal, tags, steps)
+}
+
+fn put_once(registry: &dyn Registry, journal: &Journal, one: &Once<'_>, old: Option<Digest>, new: &Digest) -> Result<Wrote> {
+    journal.record(Entry { tag: one.tag.clone(), old, new: new.clone() })?;
+    let source = if *new == one.digest { &one.source } else { split(&one.tag).0 };
+    registry.tag(source, new, &one.tag).with_context(|| format!("cannot publish {}", one.build.id))
+}
+
+/// What a tag has now, where that is right.
+///
+/// # Errors
+/// Refused: somebody else wrote it; the registry's.
+fn settled(registry: &dyn Registry, one: &Once<'_>, now: Option<Digest>) -> Result<Digest> {
+    let (text, is_there) = (now.as_ref().map_or("nothing".to_owned(), |now| now.short().to_owned()), now.is_some());
+    match step(registry, one, now)? {
+        Ok(Step::Done) => Ok(one.digest.clone()),
+        Ok(Step::Left { now, .. }) => Ok(now),
+        Ok(Step::Write { .. }) | Err(_) => {
+            let wrote = if is_there { "changed" } else { "removed" };
+            let message = format!("{} was {wrote} by somebody else while we ran, it is {text} now", one.tag);
+            Err(Fault::refused(message).hint("look who else publishes this tag, then run this again").into())
+        }
     }
+}
+
+/// The last look, at the manifests themselves. Two runs of one commit may have written at once: then all tags that name a
+/// build get the same of both images, the one that was there first, else the one with the smaller digest.
+fn settle(registry: &dyn Registry, journal: &Journal, tags: &[Once<'_>], steps: &[Step]) -> Result<Vec<Digest>> {
+    let all: Vec<(&Once<'_>, &Step)> = tags.iter().zip(steps).collect();
+    let counts = |one: &Once<'_>, step: &Step| one.names && !matches!(step, Step::Left { .. });
+    for _ in 0..ROUNDS {
+        let now = each(&all, |(one, step)| {
+            let now = registry.content(&one.tag)?;
+            match (step, now) {
+                (Step::Left { now: left, .. }, Some(now)) if *left == now => Ok(now),
+                (_, now) => settled(registry, one, now),
+            }
+        })?;
+        let mut wanted: BTreeMap<&str, &Digest> = BTreeMap::new();
+        for ((one, step), now) in all.iter().zip(&now).filter(|((one, step), _)| counts(one, step)) {
+            let now = if **step == Step::Done { &one.digest } else { now };
+            let known = wanted.entry(&one.build.id).or_insert(now);
+            if **step == Step::Done || now < *known {
+                *known = now;
+            }
+        }
+        let lost = all.iter().zip(&now).filter(|((one, step), _)| counts(one, step));
+        let lost = lost.filter_map(|((one, _), now)| Some((*one, now, *wanted.get(one.build.id.as_str())?)));
+        let lost: Vec<_> = lost.filter(|(_, now, want)| now != want).collect();
+        if lost.is_empty() {
+            return Ok(now);
+        }
+        each(&lost, |(one, now, want)| put_once(registry, journal, one, Some((*now).clone()), want))?;
+    }
+    Err(Fault::refused("another process keeps writing the same tags").into())
 }
 
 #[cfg(test)]
@@ -180,8 +240,16 @@ mod tests {
     const REVISION: &str = "org.opencontainers.image.revision";
     const VERSION: &str = "org.opencontainers.image.version";
 
-    fn tag(rule: Rule) -> Once {
-        Once { id: "a".into(), tag: "r/a:v1".into(), source: "r/a".into(), digest: d(1), rule }
+    fn one() -> Build {
+        let mut build = build("a");
+        build.repository = "r/a".into();
+        build.test.candidate = Some("r/a:candidate".into());
+        build.test.mark = Some("r/a:tested".into());
+        build
+    }
+
+    fn tag(build: &Build, rule: Rule) -> Once<'_> {
+        Once { build, tag: "r/a:v1".into(), source: "r/a".into(), digest: d(1), rule, names: true }
     }
 
     #[test]
@@ -216,7 +284,7 @@ mod tests {
             if released {
                 memory.set("r/a:released-v1", &d(9));
             }
-            let found = steps(&memory.view(), &[tag(rule.clone())]).ok().map(|steps| match &steps[0] {
+            let found = steps(&memory.view(), &[tag(&one(), rule.clone())]).ok().map(|steps| match &steps[0] {
                 Step::Left { now, .. } => Step::Left { now: now.clone(), why: String::new() },
                 step => step.clone(),
             });
@@ -242,7 +310,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = camino::Utf8PathBuf::try_from(folder.path().join("journal")).unwrap();
         let journal = Journal::new(&crate::exec::Runner::default(), path);
-        let tags = [tag(Rule::Refuse)];
+        let build = one();
+        let tags = [tag(&build, Rule::Refuse)];
         let steps = steps(&memory.view(), &tags).unwrap();
         memory.set("r/a:v1", &d(2));
         let error = write(&memory.view(), &journal, &tags, &steps).unwrap_err();
@@ -253,7 +322,7 @@ mod tests {
         let other = std::sync::Arc::clone(&memory);
         let reads = std::sync::atomic::AtomicUsize::new(0);
         let hook = move |op: &Op| {
-            if matches!(op, Op::Read(_)) && reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 2 {
+            if matches!(op, Op::Read(_)) && reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1 {
                 other.set("r/a:v1", &d(3));
             }
             Ok(())

@@ -180,7 +180,8 @@ mod tests {
         let said = compare(9, &[&amd]).unwrap();
         assert!(said.len() == 1 && said[0].starts_with("a: linux/arm64 was built again and compared with nothing"), "{said:?}");
         assert_eq!(compare(1, &[&amd]).unwrap(), [""; 0], "the same index is the same in all platforms");
-        assert_eq!(memory.get("r/a:tested-k-t-linux-amd64"), Some(d(1)));
-        assert_eq!(memory.get("r/a:tested-k-t-linux-arm64"), None);
+        let on = |platform: &str| crate::marks::on_platform("r/a:tested-k-t", &d(1), platform);
+        assert_eq!(memory.get(&on("linux/amd64")), Some(d(1)));
+        assert_eq!(memory.get(&on("linux/arm64")), None);
     }
 }

@@ -4,10 +4,10 @@ use anyhow::Result;
 use camino::Utf8Path;
 use serde::Serialize;
 
-use super::{Once, Step, once, steps, write};
+use super::{Once, Step, already, once, steps, write};
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::gate;
+use crate::gate::{self, Receipts};
 use crate::journal::{self, Journal};
 use crate::plan::{How, Plan};
 use crate::registry::{Digest, Live};
@@ -28,9 +28,11 @@ pub struct Report {
 ///
 /// # Errors
 /// Refused by the gate or by a tag that is written once; the registry's. What was written is taken back then.
-pub fn push(runner: &Runner, repo: &Utf8Path, plan: &Plan) -> Result<Vec<Report>> {
+pub fn push(runner: &Runner, repo: &Utf8Path, plan: &Plan, is_handed: bool) -> Result<Vec<Report>> {
     let registry = Live::new(runner);
-    let verified = gate::verify(plan, &registry, &receipt::read(repo, plan)?)?;
+    let receipts = Receipts { found: receipt::read(repo, plan), demanded: is_handed };
+    let mut verified = gate::verify(plan, &registry, &receipts)?;
+    already::adopt(plan, &registry, &mut verified)?;
     let images = verified.iter().map(|one| (one.build.id.clone(), one.digest.clone())).collect();
     for (id, platforms) in candidate::untested(plan, &registry, &images)? {
         report::note(&format!("warning: {id}: nobody has tested it on {}", platforms.join(", ")));
@@ -38,20 +40,22 @@ pub fn push(runner: &Runner, repo: &Utf8Path, plan: &Plan) -> Result<Vec<Report>
     let tags = once(plan, &verified);
     let steps = steps(&registry, &tags)?;
     let journal = Journal::new(runner, journal::path(repo, &run_of(plan)));
-    journal::or_undo(write(&registry, &journal, &tags, &steps), &journal, &registry.for_cleanup())?;
-    Ok(tags.into_iter().zip(steps).map(|(one, step)| line(one, step)).collect())
+    let written = write(&registry, &journal, &tags, &steps);
+    let now = journal::or_undo(written, &journal, &registry.for_cleanup())?;
+    Ok(tags.into_iter().zip(steps).zip(now).map(|((one, step), now)| line(one, step, now)).collect())
 }
 
-fn line(one: Once, step: Step) -> Report {
-    let (outcome, old, digest) = match step {
-        Step::Write { old } => ("published", old, one.digest),
-        Step::Done => ("unchanged", Some(one.digest.clone()), one.digest),
+/// `digest`: what the tag has in the end.
+fn line(one: Once<'_>, step: Step, digest: Digest) -> Report {
+    let (outcome, old) = match step {
+        Step::Write { old } => ("published", old),
+        Step::Done => ("unchanged", Some(one.digest)),
         Step::Left { now, why } => {
             report::note(&format!("note: {why}, it stays"));
-            ("left", Some(now.clone()), now)
+            ("left", Some(now))
         }
     };
-    Report { id: one.id, tag: one.tag, outcome, old, digest }
+    Report { id: one.build.id.clone(), tag: one.tag, outcome, old, digest }
 }
 
 /// What identifies the run of a plan: the end of its candidates' names.
@@ -91,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_tag_that_is_left_is_reported_with_what_it_has() {
-        let rule = Rule::Leave { commit: "c".into() };
-        let one = Once { id: "a".into(), tag: "r/a:c".into(), source: "r/a".into(), digest: d(1), rule };
-        let report = line(one, Step::Left { now: d(2), why: "r/a:c is an earlier build of the same commit".into() });
+        let (build, rule) = (crate::plan::testing::build("a"), Rule::Leave { commit: "c".into() });
+        let one = Once { build: &build, tag: "r/a:c".into(), source: "r/a".into(), digest: d(1), rule, names: true };
+        let report = line(one, Step::Left { now: d(2), why: "r/a:c is an earlier build of the same commit".into() }, d(2));
         assert_eq!((report.outcome, report.old, report.digest), ("left", Some(d(2)), d(2)));
     }
 }

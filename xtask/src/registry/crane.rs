@@ -8,11 +8,18 @@ use crate::cmd::{Cmd, Effect};
 
 /// A read that takes longer has lost its connection.
 const READ: Duration = Duration::from_secs(20);
+/// What registries take as a manifest, and the configuration of an image with a long history.
+///
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests>
+pub const MANIFEST: usize = 4 << 20;
+pub const CONFIG: usize = 8 << 20;
+/// A hundred thousand tags as long as they may be.
+const TAGS: usize = 13 << 20;
 /// A copy mounts blobs, one request each; nothing is uploaded.
 const WRITE: Duration = Duration::from_secs(60);
 
 fn cmd(effect: Effect, why: String, limit: Duration) -> Cmd {
-    Cmd { effect, ..Cmd::probe("crane", why).timeout(limit) }
+    Cmd { effect, ..Cmd::probe("crane", why).timeout(limit).most(MANIFEST) }
 }
 
 pub fn digest(effect: Effect, reference: &str) -> Cmd {
@@ -20,7 +27,7 @@ pub fn digest(effect: Effect, reference: &str) -> Cmd {
 }
 
 pub fn tags(effect: Effect, repository: &str) -> Cmd {
-    cmd(effect, format!("list the tags of {repository}"), READ).args(["ls", repository])
+    cmd(effect, format!("list the tags of {repository}"), READ).args(["ls", repository]).most(TAGS)
 }
 
 pub fn manifest(effect: Effect, reference: &str) -> Cmd {
@@ -28,7 +35,7 @@ pub fn manifest(effect: Effect, reference: &str) -> Cmd {
 }
 
 pub fn config(effect: Effect, reference: &str) -> Cmd {
-    cmd(effect, format!("read {reference}"), READ).args(["config", reference])
+    cmd(effect, format!("read {reference}"), READ).args(["config", reference]).most(CONFIG)
 }
 
 /// `source` is `REPOSITORY@DIGEST` of the same repository.

@@ -47,6 +47,13 @@ impl Image {
         }
     }
 
+    /// Whether it may be another build of the same inputs: the same in everything that does not hang on the contents of
+    /// layers. What somebody made from an image has more layers than that, or another configuration.
+    pub fn is_like(&self, other: &Image) -> bool {
+        let same = normal(&self.platform) == normal(&other.platform) && self.config == other.config;
+        same && self.diff_ids.len() == other.diff_ids.len()
+    }
+
     /// What is compared between two builds of the same inputs.
     pub fn fields(&self) -> Fields {
         let mut fields = self.config.clone();

@@ -66,7 +66,11 @@ impl Live {
             if exit.ok() {
                 return Ok(Answer::Text(exit.stdout));
             }
-            let said = if exit.timed_out { Said::Transient } else { said(&exit.stderr) };
+            let said = match &exit {
+                exit if exit.overflowed => Said::Other,
+                exit if exit.timed_out => Said::Transient,
+                exit => said(&exit.stderr),
+            };
             match said {
                 Said::Absent => return Ok(Answer::Absent),
                 Said::Unsupported => return Ok(Answer::Unsupported),
@@ -87,7 +91,7 @@ impl Live {
     fn fault(&self, cmd: &Cmd, exit: &crate::exec::Exit, said: Said) -> anyhow::Error {
         let last =
             exit.stderr.trim().lines().last().unwrap_or_default().trim_start_matches("Error: ").trim_start_matches("ERROR: ");
-        let last = if exit.timed_out { exit.reason(cmd) } else { last.to_owned() };
+        let last = if exit.timed_out || exit.overflowed { exit.reason(cmd) } else { last.to_owned() };
         let why = &cmd.why;
         match said {
             Said::NotLoggedIn if cmd.program == "gh" => Fault::not_ready(format!("cannot {why}: gh is not logged in"))
@@ -210,6 +214,12 @@ impl Registry for Live {
             Answer::Text(text) => Ok(Some(Digest::parse(text.trim())?)),
             Answer::Absent | Answer::Unsupported | Answer::Printed => Ok(None),
         }
+    }
+
+    fn content(&self, reference: &str) -> Result<Option<Digest>> {
+        let read = self.effect(Effect::Probe);
+        let cmd = if self.has_crane { crane::manifest(read, reference) } else { docker::imagetools_manifest(read, reference) };
+        Ok(self.text(&cmd)?.map(|text| Digest::of(text.as_bytes())))
     }
 
     fn tags(&self, repository: &str) -> Result<Vec<String>> {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::Fault;
 use crate::parallel;
@@ -37,6 +38,11 @@ impl Digest {
             return Ok(Digest(text.to_owned()));
         }
         Err(Fault::failed(format!("\"{text}\" is not a digest")).into())
+    }
+
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(format!("sha256:{}", crate::facts::hex(&Sha256::digest(bytes))))
     }
 
     /// Nothing has it: what deletes it tries whether anything can be deleted.
@@ -92,6 +98,9 @@ pub trait Registry: Sync {
     /// # Errors
     /// Not logged in, denied, unreachable: an answer we do not have is never taken for "absent".
     fn digest(&self, reference: &str) -> Result<Option<Digest>>;
+
+    /// The same, by the bytes of the manifest that the registry hands out, whatever it says that their digest is.
+    fn content(&self, reference: &str) -> Result<Option<Digest>>;
 
     /// Every tag of a repository; none if the repository does not exist.
     fn tags(&self, repository: &str) -> Result<Vec<String>>;

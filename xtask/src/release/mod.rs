@@ -13,6 +13,7 @@ pub mod undo;
 
 pub use targets::{targets, version_targets};
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
@@ -218,19 +219,32 @@ impl Release<'_> {
         let why = match self.order(&one.tag, now)? {
             Order::Older => return Ok(None),
             Order::Newer(why) if !self.step_back => return Ok(Some(Outcome::Yielded(why))),
-            Order::Same => "another image of the same version".to_owned(),
+            Order::Same => match self.of_the_same_commit(one, now)? {
+                Ordering::Less => return Ok(None),
+                Ordering::Equal => "another image of the same version".to_owned(),
+                Ordering::Greater => return Ok(Some(Outcome::Yielded("another run of the same commit moved it".into()))),
+            },
             Order::Newer(why) | Order::Unknown(why) => why,
         };
         let message = format!("somebody else moved {} to {} while we ran ({why})", one.tag, now.short());
         bail!(Fault::refused(message).hint("look who else publishes this tag, then run this again"))
     }
 
-    /// Reads everything that should be ours again, until nothing has to be written any more.
+    /// Which of two images of one version or commit stays where both of their runs move a tag: of one key either, else
+    /// that of a version before that of a branch.
+    fn of_the_same_commit(&self, one: &Move, now: &Digest) -> Result<Ordering> {
+        let look = |digest: &Digest| look(self.registry, &format!("{}@{digest}", split(&one.tag).0));
+        let (ours, theirs) = (look(&one.digest)?, look(now)?);
+        let is_same = theirs.key.is_some() && theirs.key == ours.key;
+        Ok(if is_same { Ordering::Greater } else { theirs.version.is_some().cmp(&ours.version.is_some()) })
+    }
+
+    /// Reads everything that should be ours again, the manifests themselves, until nothing has to be written any more.
     fn settle(&self, moves: &[Move], outcomes: &mut [Outcome]) -> Result<()> {
         for _ in 0..ROUNDS {
             let is_held = |at: &usize| matches!(outcomes[*at], Outcome::Moved { .. } | Outcome::Already);
             let held: Vec<usize> = (0..moves.len()).filter(is_held).collect();
-            let now = each(&held, |&at| self.registry.digest(&moves[at].tag))?;
+            let now = each(&held, |&at| self.registry.content(&moves[at].tag))?;
             let lost = held.into_iter().zip(now).filter(|(at, now)| now.as_ref() != Some(&moves[*at].digest));
             let lost: Vec<usize> = lost.map(|(at, _)| at).collect();
             if lost.is_empty() {
@@ -238,7 +252,9 @@ impl Release<'_> {
             }
             self.write_all(moves, &lost, outcomes)?;
         }
-        bail!(Fault::refused("another process keeps moving the same tags"))
+        bail!(Fault::refused(
+            "another process keeps moving the same tags, or the registry hands out other manifests than it says"
+        ))
     }
 
     /// Hands over what a newer release, that was through before our write arrived, had already moved.

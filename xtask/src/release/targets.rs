@@ -6,10 +6,10 @@ use super::{Mark, Move};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::gate::published;
-use crate::marks;
 use crate::plan::{Build, Plan};
-use crate::publish::is_of_the_commit;
-use crate::registry::{Digest, Registry, digests, split};
+use crate::publish::{already, is_of_the_commit};
+use crate::registry::{Digest, Registry, digests, each, split};
+use crate::{candidate, marks};
 
 /// Tags to move, and marks to leave, for every build of the plan.
 ///
@@ -17,24 +17,60 @@ use crate::registry::{Digest, Registry, digests, split};
 /// Refused, with everything that is missing, untested or another image: there is no partial release.
 pub fn targets(plan: &Plan, registry: &dyn Registry) -> Result<(Vec<Move>, Vec<Mark>)> {
     let builds = published(plan);
-    let marks: Vec<String> = builds.iter().map(|build| build.test.mark.clone().unwrap_or_default()).collect();
-    let tested = digests(registry, &marks)?;
+    let images = each(&builds, |build| image(plan, registry, build))?;
     let (mut moves, mut left, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    for ((build, mark), tested) in builds.iter().zip(&marks).zip(tested) {
-        let Some(digest) = tested else {
-            faults.push(format!("{}: untested, there is no {mark}", build.id));
-            continue;
+    for (build, found) in builds.iter().zip(images) {
+        let digest = match found {
+            Ok(digest) => digest,
+            Err(lines) => {
+                faults.extend(lines);
+                continue;
+            }
         };
-        let versions = build.push.tags.iter().filter(|tag| !is_of_the_commit(plan, tag));
-        faults.extend(differing(registry, versions, &digest, "tested")?);
         if let (Event::Tag { .. }, Some(version)) = (&plan.event, &plan.version) {
-            let tag = marks::released(split(mark).0, &build.id, version);
+            let tag = marks::released(&candidate::repository(build), &build.id, version);
             left.push(Mark { tag, repository: build.repository.clone(), digest: digest.clone() });
         }
         moves.extend(of(build, &digest));
     }
     all_or_nothing(faults)?;
     Ok((moves, left))
+}
+
+/// The image of a build: what the tags that name it have, else what its run built or took over. `Err` inside: what is
+/// wrong with it.
+fn image(plan: &Plan, registry: &dyn Registry, build: &Build) -> Result<Result<Digest, Vec<String>>> {
+    let mut named = already::naming(plan, build);
+    let candidate = build.test.candidate.clone().unwrap_or_default();
+    let own = registry.digest(&candidate)?.or_else(|| candidate::reused(build));
+    let mut found = named.first().map_or_else(|| Ok(own.clone()), |first| registry.digest(first))?;
+    // An earlier build of the same commit stays under its tags, whatever it was made of; it is no image of this plan.
+    if let (Some(theirs), Some(own)) = (&found, own.clone())
+        && *theirs != own
+        && named.iter().all(|tag| is_of_the_commit(plan, tag))
+        && !already::is_of(registry, build, theirs, &own)?
+    {
+        (found, named) = (Some(own), Vec::new());
+    }
+    let Some(digest) = found else {
+        let missing = named
+            .first()
+            .map_or(format!("{}: its candidate {candidate} is missing", build.id), |tag| format!("{tag} is not published"));
+        return Ok(Err(vec![missing]));
+    };
+    let mut faults = differing(registry, named.iter().skip(1), &digest, "the first of its tags")?;
+    if !candidate::is_tested(registry, build, &digest)? {
+        let mark = build.test.mark.clone().unwrap_or_default();
+        match registry.digest(&mark)? {
+            None => faults.push(format!("{}: untested, there is no {mark}", build.id)),
+            Some(tested) if already::is_of(registry, build, &digest, &tested)? => {}
+            Some(tested) => {
+                let name = named.first().unwrap_or(&candidate);
+                faults.push(format!("{name} is {}, tested is {}", digest.short(), tested.short()));
+            }
+        }
+    }
+    Ok(if faults.is_empty() { Ok(digest) } else { Err(faults) })
 }
 
 /// The same for a version that was released before: what its own tags point at.
@@ -122,11 +158,14 @@ mod tests {
         for tag in ["a:tested", "a:1.0.0", "b:tested"] {
             memory.set(&format!("r/{tag}"), &d(1));
         }
+        for id in ["a", "b"] {
+            memory.set(&marks::of_image(&format!("r/{id}:tested"), &d(1)), &d(1));
+        }
         let error = targets(&plan, &memory.view()).unwrap_err();
         assert_eq!(error.to_string().lines().nth(1), Some("  r/b:1.0.0 is not published"));
         memory.set("r/b:1.0.0", &d(2));
         let error = targets(&plan, &memory.view()).unwrap_err().to_string();
-        assert!(error.contains("r/b:1.0.0 is sha256:000000000000, tested is"), "{error}");
+        assert!(error.contains("r/b:1.0.0 is sha256:000000000002, tested is sha256:000000000001"), "{error}");
         memory.set("r/b:1.0.0", &d(1));
         let (moves, marks) = targets(&plan, &memory.view()).unwrap();
         assert_eq!(moves.iter().map(|one| one.tag.as_str()).collect::<Vec<_>>(), ["r/a:latest", "r/b:latest"]);

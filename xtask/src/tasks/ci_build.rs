@@ -16,9 +16,10 @@ use crate::error::Fault;
 use crate::parallel;
 use crate::plan::{Action, Build, Plan};
 use crate::progress::display::Display;
-use crate::publish::{rebuild, stage};
+use crate::publish::{already, rebuild, stage};
+use crate::receipt::{self, record};
 use crate::registry::{Digest, Live};
-use crate::{candidate, docker, receipt, report, template};
+use crate::{candidate, docker, report, template};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -60,26 +61,25 @@ fn push(context: &Context, plan: &Plan) -> Result<()> {
     if !stage::is_due(plan)? {
         return Ok(());
     }
-    if let Some(again) = rebuild::plan(plan) {
+    if let Some(mut again) = rebuild::plan(plan) {
+        // What is published is not built once more, to be left out.
+        let done = already::images(plan, &Live::new(&context.runner))?;
+        again.builds.retain(|build| !done.contains_key(&build.id));
         let results = build_all(context, &again, true)?;
         print(context, &again, &results)?;
         verdict(&results)?;
-        let receipts = receipt::read(&context.repo, plan)?;
+        let receipts = receipt::read(&context.repo, plan);
         let notes = rebuild::compare(&again, &results.builds, &receipts, &Live::new(&context.runner))?;
         notes.iter().for_each(|note| report::note(&format!("warning: {note}")));
     }
-    let lines = stage::push(&context.runner, &context.repo, plan)?;
+    let lines = stage::push(&context.runner, &context.repo, plan, context.is_handed_a_plan())?;
     if context.json {
         report::data(&lines)?;
     } else if !lines.is_empty() {
         report::result(&stage::table(&lines));
     }
     if lines.iter().all(|line| line.outcome == "unchanged") {
-        report::note(&match lines.len() {
-            0 => "nothing to do: this event writes no tag once".to_owned(),
-            1 => "nothing to do: the tag is published".to_owned(),
-            tags => format!("nothing to do: {tags} tags are published"),
-        });
+        report::note(&format!("nothing to do: {} tags are published", lines.len()));
     }
     Ok(())
 }
@@ -98,12 +98,13 @@ fn test(context: &Context, args: &Args, plan: &Plan) -> Result<()> {
     if reused > 0 {
         report::note(&format!("{reused} of {} builds were built and tested before", plan.builds.len()));
         candidate::adopt(plan, &registry)?;
+        record::reused(&context.repo, plan, &registry)?;
     }
     let mut store = Store::read(&folder);
     if store.engine_root.as_str().is_empty() {
         store.engine_root = health::engine(&context.runner)?["DockerRootDir"].as_str().unwrap_or("/").into();
     }
-    let before = receipt::read(&context.repo, plan)?;
+    let before = receipt::read(&context.repo, plan);
     let kept = kept::find(&context.runner, plan, &before)?;
     let rest = without(plan, &kept);
     store.check_disk(&rest)?;
@@ -115,7 +116,7 @@ fn test(context: &Context, args: &Args, plan: &Plan) -> Result<()> {
     name(context, plan, &results)?;
     let configs = images::look(&context.runner, plan, &mut results.builds, &mut store, &before)?;
     let local = |build: &Build| Ok(configs.get(&build.id).cloned().unwrap_or_default());
-    candidate::receipts(&context.repo, plan, &results.builds, &registry, local)?;
+    record::built(&context.repo, plan, &results.builds, &registry, local)?;
     if results.builds.iter().any(|build| build.result != Ending::Skipped) {
         store.write(&folder)?;
         store::write(&folder, "builds.json", &serde_json::to_string_pretty(&results)?)?;

@@ -20,7 +20,7 @@ use crate::parallel;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
 use crate::progress::state::Steps;
-use crate::receipt::Tested;
+use crate::receipt::{Tested, record};
 use crate::registry::Live;
 use crate::{candidate, facts, report};
 
@@ -101,12 +101,12 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         // A check is of the working tree, which all builds are made of: where one fails, none is good to be published.
         let passed =
             if check::failed(&checked).is_empty() { passed(&plan, &outcomes, &candidates, &before) } else { Digests::new() };
+        let tested_checks: Vec<Tested> = checked.iter().filter_map(check::Outcome::tested).collect();
         let ran = outcomes.iter().map(|outcome| outcome.passed).chain(checked.iter().map(|outcome| outcome.passed));
         if ran.flatten().next().is_some() {
             store::write(&folder, "tests.json", &json)?;
-            let checks: Vec<Tested> = checked.iter().filter_map(check::Outcome::tested).collect();
-            candidate::add_tests(&context.repo, &plan, &outcomes, &checks, &passed)?;
         }
+        record::tested(&context.repo, &plan, &outcomes, &tested_checks, &passed, &before)?;
         candidate::mark(&plan, &registry, &passed, &candidates, &platforms(&cases))?;
     }
     print(context, &outcomes, &json);

@@ -51,6 +51,8 @@ pub enum Action {
     /// The client gets a SIGINT, as from Ctrl-C: while the registry takes a second for this, or right after it.
     InterruptDuring,
     InterruptAfter,
+    /// Answered here with these bytes as what was asked for, and this digest beside them.
+    Instead(Vec<u8>, String),
     /// Done when the registry has answered, before the client hears of it.
     PassThen(Box<dyn FnOnce() + Send>),
 }
@@ -161,6 +163,7 @@ fn serve(client: TcpStream, upstream: &str, port: u16, state: &Shared) -> Result
             TcpStream::connect(("127.0.0.1", port))?;
             return client.shutdown(Shutdown::Both);
         }
+        Action::Instead(body, digest) => return instead(client, request.method == "HEAD", &body, &digest),
         Action::Hang => return from.read(&mut [0]).map(drop),
         Action::InterruptDuring => {
             interrupt(state)?;
@@ -225,6 +228,14 @@ fn answer(mut client: TcpStream, status: u16) -> Result<()> {
     let body = format!("{{\"errors\":[{{\"code\":\"{code}\",\"message\":\"injected\"}}]}}");
     let head = "Content-Type: application/json\r\nConnection: close\r\nDocker-Distribution-Api-Version: registry/2.0";
     write!(client, "HTTP/1.1 {text}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A manifest, or a list of tags, of our own.
+fn instead(mut client: TcpStream, is_head: bool, body: &[u8], digest: &str) -> Result<()> {
+    let head = "Content-Type: application/vnd.oci.image.manifest.v1+json\r\nConnection: close";
+    let length = body.len();
+    write!(client, "HTTP/1.1 200 OK\r\n{head}\r\nDocker-Content-Digest: {digest}\r\nContent-Length: {length}\r\n\r\n")?;
+    if is_head { Ok(()) } else { client.write_all(body) }
 }
 
 fn kill(state: &Shared, client: &TcpStream) -> Result<()> {

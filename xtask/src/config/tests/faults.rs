@@ -169,6 +169,14 @@ fn events() {
             "[image.a]\n[on.tag]\ntags = ['a b']",
             "f:3: `a b` can't be a tag of `a` (at most 128 letters, digits, `_`, `.` and `-`)",
         ),
+        (
+            "[image.a]\n[on.tag]\ntags = ['tested-0123456789ab-0123456789ab']",
+            "f:3: `tested-0123456789ab-0123456789ab` can't be a tag of `a` (runs call their own tags so: choose another beginning)",
+        ),
+        (
+            "[image.a]\n[on.branch.main]\ntags = ['candidate-0123456789ab-{sha7}']",
+            "f:3: `candidate-0123456789ab-{sha7}` can't be a tag of `a` (runs call their own tags so: choose another beginning)",
+        ),
         ("[image.a]\n[on.tag]\nplatforms = ['amd64']", "f:3: platform `amd64` is not known (did you mean `linux/amd64`?)"),
         (
             "[image.a]\nlocal-only = true\non.tag.tags = []",
