@@ -25,6 +25,8 @@ pub struct Cmd {
     pub stdin: Option<String>,
     /// The command that prints what goes to stdin, where there is one.
     pub stdin_from: Option<String>,
+    /// A file that goes to stdin.
+    pub stdin_file: Option<Utf8PathBuf>,
     pub dir: Option<Utf8PathBuf>,
     /// Completes "to …": "to build python-cpu-py3.11".
     pub why: String,
@@ -45,6 +47,7 @@ impl Cmd {
             env: Vec::new(),
             stdin: None,
             stdin_from: None,
+            stdin_file: None,
             dir: None,
             why: why.into(),
             effect,
@@ -95,6 +98,11 @@ impl Cmd {
         self
     }
 
+    pub fn stdin_file(mut self, path: impl Into<Utf8PathBuf>) -> Cmd {
+        self.stdin_file = Some(path.into());
+        self
+    }
+
     /// The program, where it has a path from where the command runs: else `./a` would be a file of where we are.
     pub fn file(&self) -> String {
         let place = self.dir.as_ref().filter(|_| self.program.contains('/'));
@@ -134,6 +142,9 @@ impl fmt::Display for Cmd {
         for arg in &self.args {
             write!(f, " {}", shell_words::quote(arg))?;
         }
+        if let Some(path) = &self.stdin_file {
+            write!(f, " < {}", shell_words::quote(path.as_str()))?;
+        }
         Ok(())
     }
 }
@@ -152,6 +163,8 @@ mod tests {
     fn what_goes_to_stdin_is_piped() {
         let cmd = Cmd::change("docker", "build").arg("-").stdin("{}").stdin_from("cargo xtask plan").dir("/a").env("B", "c");
         assert_eq!(cmd.to_string(), "cd /a && cargo xtask plan | B=c docker -");
+        let cmd = Cmd::change("docker", "copy").args(["cp", "-", "a:/"]).stdin_file("/tmp/a b");
+        assert_eq!(cmd.to_string(), "docker cp - a:/ < '/tmp/a b'");
     }
 
     #[test]

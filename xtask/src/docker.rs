@@ -135,8 +135,8 @@ pub struct Container {
     pub checkout: String,
     /// (absolute path here, path inside), always read-only.
     pub mounts: Vec<(String, String)>,
-    /// The same for a folder that the container may write to.
-    pub workspace: Option<(String, String)>,
+    /// A folder on an empty volume that ends with the container.
+    pub workspace: Option<String>,
     pub env: Vec<(String, String)>,
     pub workdir: Option<String>,
     pub gpus: bool,
@@ -157,6 +157,32 @@ pub fn start(container: &Container, why: &str) -> Cmd {
     container_args(Cmd::change("docker", why).args(["run", "--detach"]), container).timeout(CHORE)
 }
 
+/// Makes a container that is filled, and started by [`begin`].
+pub fn create(container: &Container, why: &str) -> Cmd {
+    container_args(Cmd::change("docker", why).arg("create"), container).timeout(CHORE)
+}
+
+pub fn begin(container: &str, why: &str) -> Cmd {
+    Cmd::change("docker", why).args(["start", container]).timeout(CHORE)
+}
+
+/// Ends what runs in a container, which stays.
+pub fn stop(container: &str) -> Cmd {
+    Cmd::change("docker", format!("stop {container}")).args(["stop", "-t", "0", container]).timeout(CHORE)
+}
+
+/// Unpacks an archive at the root of a container, with the owners that it names.
+pub fn copy_in(container: &str, archive: &Utf8Path) -> Cmd {
+    let cmd = Cmd::change("docker", format!("copy the working tree into {container}"));
+    cmd.args(["cp", "-", &format!("{container}:/")]).stdin_file(archive).timeout(COPY)
+}
+
+/// Prints an archive of a folder of a container.
+pub fn copy_out(container: &str, folder: &str) -> Cmd {
+    let cmd = Cmd::change("docker", format!("read what is in {container}"));
+    cmd.args(["cp", &format!("{container}:{folder}/."), "-"]).timeout(COPY)
+}
+
 fn container_args(mut cmd: Cmd, container: &Container) -> Cmd {
     // What is tested is what was built: an image that is not here is an error, never a download.
     cmd = cmd.args(["--pull", "never", "--name", &container.name, "--label"]).arg(format!("{LABEL}={}", container.checkout));
@@ -167,8 +193,8 @@ fn container_args(mut cmd: Cmd, container: &Container) -> Cmd {
         let fields = [csv("type=bind"), csv(&format!("source={source}")), csv(&format!("target={target}")), csv("readonly")];
         cmd = cmd.arg("--mount").arg(fields.join(","));
     }
-    if let Some((source, target)) = &container.workspace {
-        let fields = [csv("type=bind"), csv(&format!("source={source}")), csv(&format!("target={target}"))];
+    if let Some(target) = &container.workspace {
+        let fields = [csv("type=volume"), csv(&format!("target={target}")), csv("volume-nocopy")];
         cmd = cmd.arg("--mount").arg(fields.join(","));
     }
     for (name, value) in &container.env {
@@ -293,7 +319,7 @@ mod tests {
         };
         let served = Container { port: Some(8000), ..container() };
         let checked = Container {
-            workspace: Some(("/repo".into(), "/workspace".into())),
+            workspace: Some("/workspace".into()),
             workdir: Some("/workspace".into()),
             argv: vec!["sleep".into(), "300".into()],
             ..container()
@@ -307,7 +333,9 @@ mod tests {
             save("acme/a:local", "linux/arm64", "/tmp/a.tar".into()).to_string(),
             run(&tested, "test a").to_string(),
             start(&served, "test a").to_string(),
-            start(&checked, "check a").to_string(),
+            create(&checked, "check a").to_string(),
+            copy_in("slipway-test-a-1", "/tmp/a.tar".into()).to_string(),
+            copy_out("slipway-test-a-1", "/workspace").to_string(),
             exec("slipway-test-a-1", &["pytest".into(), "-q".into()], "check a").to_string(),
             remove_containers(&["slipway-test-a-1".into()]).to_string(),
             containers_of(Some("/repo")).to_string(),
@@ -321,7 +349,9 @@ mod tests {
             "docker save --platform linux/arm64 --output /tmp/a.tar acme/a:local",
             r#"docker run --init --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo/docker/tests,target=/tests,readonly' --mount 'type=bind,"source=/repo/a,b",target=/c,readonly' --env 'A=x y' --workdir /tests --gpus all --entrypoint pytest acme/a:local -q"#,
             "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --publish 127.0.0.1::8000 acme/a:local",
-            "docker run --detach --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=bind,source=/repo,target=/workspace' --workdir /workspace --entrypoint sleep acme/a:local 300",
+            "docker create --pull never --name slipway-test-a-1 --label 'dev.slipway.checkout=/repo' --mount 'type=volume,target=/workspace,volume-nocopy' --workdir /workspace --entrypoint sleep acme/a:local 300",
+            "docker cp - slipway-test-a-1:/ < /tmp/a.tar",
+            "docker cp slipway-test-a-1:/workspace/. -",
             "docker exec slipway-test-a-1 pytest -q",
             "docker rm --force --volumes slipway-test-a-1",
             "docker ps --all --quiet --filter 'label=dev.slipway.checkout=/repo'",

@@ -148,6 +148,20 @@ impl Runner {
         Ok(Exit { code: status.code(), stdout, stderr, timed_out: timed_out && !overflowed, overflowed, skipped: false })
     }
 
+    /// Runs to the end and hands over stdout as it comes, which may be no text. The end is that of [`Runner::output`].
+    pub fn bytes(&self, cmd: &Cmd, mut on_bytes: impl FnMut(&[u8])) -> Result<Exit> {
+        if self.skips(cmd)? {
+            return Ok(Exit { skipped: true, ..Exit::default() });
+        }
+        let mut said = Vec::new();
+        let (status, timed_out) = self.supervised(cmd, false, &|| false, |output, bytes| match output {
+            0 => on_bytes(bytes),
+            _ => said.extend_from_slice(bytes),
+        })?;
+        let stderr = String::from_utf8_lossy(&said).into_owned();
+        Ok(Exit { code: status.code(), stderr, timed_out, ..Exit::default() })
+    }
+
     /// Runs to the end and hands over each line of stdout and stderr, merged, as it comes. The end is that of
     /// [`Runner::output`].
     pub fn stream(&self, cmd: &Cmd, on_line: impl FnMut(&str)) -> Result<Exit> {
@@ -241,8 +255,12 @@ impl Runner {
         if let Some(dir) = &cmd.dir {
             expression = expression.dir(dir);
         }
-        // What is told to it comes through a pipe of our own.
-        if cmd.stdin.is_some() { expression } else { expression.stdin_null() }
+        match (&cmd.stdin, &cmd.stdin_file) {
+            // What is told to it comes through a pipe of our own.
+            (Some(_), _) => expression,
+            (None, Some(path)) => expression.stdin_path(path),
+            (None, None) => expression.stdin_null(),
+        }
     }
 
     /// Runs a command while a watcher ends its process group on Ctrl-C or when the time is up.

@@ -207,7 +207,7 @@ pub struct Test {
 pub struct Check {
     /// Command lines, split like a shell would; the first that fails is the last.
     pub run: OneOrMany<String>,
-    /// The image in which it runs, with the working tree at /workspace.
+    /// The image in which it runs, with a copy of the working tree at /workspace.
     pub r#in: Option<String>,
     /// A compose file: up and healthy with the images of this run, then `run` on this machine, then down.
     pub compose: Option<String>,

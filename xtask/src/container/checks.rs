@@ -1,6 +1,7 @@
 //! The checks that need images: which ones run, what they need, and running them one after another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,14 +14,14 @@ use crate::build::FOLDER;
 use crate::config::{Config, suggest};
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::facts;
+use crate::facts::working::Seen;
 use crate::plan::{Check, Plan, shorten};
 
 /// A check that can run.
 pub enum Ready<'a> {
     /// With `build:ID` or the reference of a published image.
     Within(&'a Check, &'a str),
-    Composed(&'a Check, Stack<'a>),
+    Composed(&'a Check, Box<Stack<'a>>),
 }
 
 impl<'a> Ready<'a> {
@@ -34,7 +35,7 @@ impl<'a> Ready<'a> {
     pub fn builds(&self) -> Vec<&str> {
         match self {
             Ready::Within(check, _) => check.build().into_iter().collect(),
-            Ready::Composed(_, stack) => stack.builds.values().map(|build| build.id.as_str()).collect(),
+            Ready::Composed(_, stack) => stack.builds().collect(),
         }
     }
 }
@@ -82,10 +83,10 @@ pub struct Place<'a> {
 /// Those of [`stack::is_ready`], [`stack::read`] and [`images::published`].
 pub fn prepare<'a>(
     runner: &Runner,
+    config: &Config,
     plan: &'a Plan,
     checks: &[&'a Check],
     place: &Place<'_>,
-    known: &[&str],
 ) -> Result<Vec<Ready<'a>>> {
     if checks.iter().any(|check| check.compose.is_some()) {
         stack::is_ready(runner)?;
@@ -97,38 +98,45 @@ pub fn prepare<'a>(
                 images::published(runner, check, image)?;
             }
             ready.push(Ready::Within(check, image));
-        } else if let Some(stack) = stack::read(runner, plan, check, place.root, place.checkout, known)? {
-            ready.push(Ready::Composed(check, stack));
+        } else if let Some(stack) = stack::read(runner, config, plan, check, place)? {
+            ready.push(Ready::Composed(check, Box::new(stack)));
         }
     }
     Ok(ready)
 }
 
 /// Runs them all. They are never skipped because they passed before: they check the working tree too. One that changes a
-/// file of the commit fails, whatever it says itself: what was built and tested is not what is there then.
+/// file of the commit fails, whatever it says itself: what was built and tested is not what is there then. After one that
+/// did so in the tree itself nothing else runs.
 ///
 /// # Errors
 /// The engine does not answer, a log cannot be written, or we were interrupted.
 pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BTreeMap<String, String>) -> Result<Vec<Outcome>> {
     let mut all = Vec::new();
-    let mut before = if checks.is_empty() { None } else { facts::edited(runner, place.root) };
+    let mut is_changed = false;
     for ready in checks {
         let check = ready.check();
+        if is_changed {
+            all.extend(check.run.iter().map(|command| Outcome::new(check, command)));
+            continue;
+        }
         let name = Utf8PathBuf::from(format!("{FOLDER}/logs/check-{}.log", compose::plain(&check.name)));
         let path = place.checkout.join(&name);
         let log = &mut Log::create(runner, &path)?;
         let mut outcomes = match ready {
             Ready::Within(_, image) => {
                 let ours = check.build().and_then(|id| images.get(id)).map(String::as_str);
-                within::run(runner, check, ours.unwrap_or(image), place.root, place.checkout, log)?
+                within::run(runner, check, ours.unwrap_or(image), place, log)?
             }
-            Ready::Composed(_, stack) => stack.run(runner, images, place.checkout, log)?,
+            Ready::Composed(_, stack) => {
+                let seen = Seen::new(runner, place.root)?;
+                let mut outcomes = stack.run(runner, images, &seen, place, log)?;
+                let change = changed(check, Instant::now(), Ok(seen.differing()));
+                is_changed = change.is_some();
+                outcomes.extend(change);
+                outcomes
+            }
         };
-        let after = before.as_ref().and_then(|_| facts::edited(runner, place.root));
-        if let (Some(before), Some(after)) = (&before, &after) {
-            outcomes.extend(changed(check, &facts::differing(before, after)));
-        }
-        before = after;
         outcomes.iter_mut().for_each(|outcome| outcome.log = Some(name.to_string()));
         let cases: Vec<junit::Case> = outcomes.iter().filter(|outcome| outcome.passed.is_some()).map(case).collect();
         if !cases.is_empty() {
@@ -140,11 +148,19 @@ pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BT
     Ok(all)
 }
 
-/// The failure of a check after which these files are not what they were.
-fn changed(check: &Check, files: &[&str]) -> Option<Outcome> {
-    let reason = || format!("it changed {}: what was built and tested is not what is there now", shorten(files));
-    let new = Outcome::new(check, "leaves the files of the commit alone");
-    (!files.is_empty()).then(|| Outcome { passed: Some(false), may_fail: false, reason: Some(reason()), ..new })
+/// The failure of a check after which these files are not what they were, or of which that cannot be told.
+pub fn changed(check: &Check, started: Instant, files: Result<Vec<String>, String>) -> Option<Outcome> {
+    let reason = match files {
+        Ok(files) if files.is_empty() => return None,
+        Ok(files) => {
+            let files: Vec<&str> = files.iter().map(String::as_str).collect();
+            format!("it changed {}: what was built and tested is not what is there now", shorten(&files))
+        }
+        Err(reason) => reason,
+    };
+    let mut outcome = Outcome { may_fail: false, ..Outcome::new(check, "leaves the files of the commit alone") };
+    outcome.end(started, Some(Err(reason)));
+    Some(outcome)
 }
 
 fn case(outcome: &Outcome) -> junit::Case {

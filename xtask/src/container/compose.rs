@@ -1,14 +1,14 @@
 //! What a composed system is told and what it tells: names, the overlay with the images of this run, states, ports. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use camino::Utf8Path;
 use serde_json::Value;
 
+use super::services::Service;
 use crate::docker::LABEL;
 use crate::facts::digest;
-use crate::plan::{Build, Plan};
 
 /// The project of a check: its own for each checkout, so that two never meet, and the same in each run, so that the
 /// next one finds what a killed one left.
@@ -22,50 +22,32 @@ pub fn plain(name: &str) -> String {
     name.chars().map(plain).collect()
 }
 
-/// The services that a file composes, with whether compose would build them itself.
-pub fn services(config: &str) -> Option<BTreeMap<String, bool>> {
-    let config: Value = serde_json::from_str(config).ok()?;
-    let services = config["services"].as_object()?.iter();
-    Some(services.map(|(name, service)| (name.clone(), service["build"].is_object())).collect())
-}
-
-/// Service → the build of the plan whose repository ends in its name.
-///
-/// # Errors
-/// Two builds that end alike.
-pub fn builds<'a>(plan: &'a Plan, services: &BTreeSet<&str>) -> Result<BTreeMap<String, &'a Build>, String> {
-    let mut found: BTreeMap<String, &Build> = BTreeMap::new();
-    for build in &plan.builds {
-        let name = last(&build.repository);
-        if services.contains(name)
-            && let Some(other) = found.insert(name.to_owned(), build)
-        {
-            return Err(format!("the service {name} could run {} or {}", other.id, build.id));
-        }
-    }
-    Ok(found)
-}
-
-/// The last part of a repository.
-pub fn last(repository: &str) -> &str {
-    repository.rsplit('/').next().unwrap_or(repository)
-}
-
-/// What is laid over the file: the images just built, never built or pulled again; what compose builds, built from the
+/// What is laid over the file: the images of this run, never built or pulled again; what compose builds, built from the
 /// files that are here, whatever image has its name already; every container labelled as ours.
 ///
+/// `mounted`: the volumes that take the place of others with the same folder, as JSON.
+///
 /// JSON is YAML but for `!reset`, which takes a key away (<https://docs.docker.com/reference/compose-file/merge/>).
-pub fn overlay(services: &BTreeMap<String, bool>, images: &BTreeMap<String, String>, checkout: &Utf8Path) -> String {
+pub fn overlay(
+    services: &BTreeMap<String, Service>,
+    images: &BTreeMap<String, String>,
+    mounted: &BTreeMap<String, Vec<Value>>,
+    checkout: &Utf8Path,
+) -> String {
     // What compose reads it also interpolates.
-    let quote = |text: &str| Value::from(text.replace('$', "$$")).to_string();
+    let quote = |value: &Value| value.to_string().replace('$', "$$");
     let mut text = String::from("# Generated for a check; laid over the file of the repository.\nservices:\n");
-    for (service, is_built) in services {
-        let (name, label, checkout) = (Value::from(service.as_str()), quote(LABEL), quote(checkout.as_str()));
+    for (service, about) in services {
+        let (name, label, checkout) = (Value::from(service.as_str()), quote(&LABEL.into()), quote(&checkout.as_str().into()));
         let _infallible = writeln!(text, "  {name}:\n    labels: {{ {label}: {checkout} }}");
         if let Some(image) = images.get(service) {
-            let _infallible = writeln!(text, "    image: {}\n    pull_policy: never\n    build: !reset null", quote(image));
-        } else if *is_built {
+            let image = quote(&image.as_str().into());
+            let _infallible = writeln!(text, "    image: {image}\n    pull_policy: never\n    build: !reset null");
+        } else if about.is_built {
             text.push_str("    pull_policy: build\n");
+        }
+        for (at, volume) in mounted.get(service).into_iter().flatten().enumerate() {
+            let _infallible = writeln!(text, "{}    - {}", if at == 0 { "    volumes:\n" } else { "" }, quote(volume));
         }
     }
     text
@@ -159,7 +141,7 @@ pub fn env(project: &str, states: &[State]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing::{build, plan};
+    use serde_json::json;
 
     fn state(service: &str, state: &str, health: &str, exit: i64) -> State {
         let (service, container) = (service.to_owned(), format!("p-{service}-1"));
@@ -175,36 +157,21 @@ mod tests {
     }
 
     #[test]
-    fn services_run_the_builds_called_like_them() {
-        let services = services(r#"{"services": {"web": {"build": {"context": "."}}, "db": {"image": "postgres"}}}"#).unwrap();
-        assert_eq!(
-            services.iter().map(|(name, build)| (name.as_str(), *build)).collect::<Vec<_>>(),
-            [("db", false), ("web", true)]
-        );
-        let names: BTreeSet<&str> = services.keys().map(String::as_str).collect();
-        let plan_of = |repositories: &[&str]| {
-            let one = |name: &&str| crate::plan::Build { repository: (*name).to_owned(), ..build(name) };
-            plan(repositories.iter().map(one).collect())
-        };
-        let all = plan_of(&["r.io/shop/web", "r.io/shop/cli"]);
-        let found = builds(&all, &names).unwrap();
-        assert_eq!(
-            found.iter().map(|(name, build)| (name.as_str(), build.id.as_str())).collect::<Vec<_>>(),
-            [("web", "r.io/shop/web")]
-        );
-        let two = plan_of(&["a/web", "b/web"]);
-        assert_eq!(builds(&two, &names).unwrap_err(), "the service web could run a/web or b/web");
-    }
-
-    #[test]
     fn the_overlay() {
-        let services = BTreeMap::from([("db".to_owned(), false), ("helper".to_owned(), true), ("web".to_owned(), true)]);
+        let service = |is_built| Service { is_built, ..Service::default() };
+        let services =
+            [("db", false), ("helper", true), ("web", true)].map(|(name, is_built)| (name.to_owned(), service(is_built)));
         let images = BTreeMap::from([("web".to_owned(), "r/web@sha256:1".to_owned())]);
-        let text = overlay(&services, &images, "/a $b".into());
+        let volumes = vec![json!({ "type": "tmpfs", "target": "/a$" }), json!({ "type": "image" })];
+        let mounted = BTreeMap::from([("db".to_owned(), volumes)]);
+        let text = overlay(&services.into(), &images, &mounted, "/a $b".into());
         let golden = r#"# Generated for a check; laid over the file of the repository.
 services:
   "db":
     labels: { "dev.slipway.checkout": "/a $$b" }
+    volumes:
+    - {"type":"tmpfs","target":"/a$$"}
+    - {"type":"image"}
   "helper":
     labels: { "dev.slipway.checkout": "/a $$b" }
     pull_policy: build

@@ -5,19 +5,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use camino::Utf8Path;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::check::{self, Ended, Outcome};
+use super::checks::Place;
 use super::compose::{self, Look, State};
 use super::log::Log;
+use super::mounts;
+use super::services::{self, Service};
 use crate::cmd::Cmd;
+use crate::config::{self, Config};
 use crate::docker::compose::Project;
 use crate::error::Fault;
 use crate::exec::Runner;
+use crate::facts::working::Seen;
 use crate::generated::Mode;
 use crate::plan::{Build, Check, Plan};
-use crate::{build, docker, generated, report};
+use crate::{build, docker, facts, generated, report};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -30,10 +34,13 @@ const TAIL: usize = 20;
 pub struct Stack<'a> {
     check: &'a Check,
     project: Project,
-    /// Service → whether compose would build it.
-    services: BTreeMap<String, bool>,
-    /// Service → the build whose image it runs.
-    pub builds: BTreeMap<String, &'a Build>,
+    /// The file as compose resolves it.
+    resolved: Value,
+    services: BTreeMap<String, Service>,
+    /// Service → the build of this run whose image it runs.
+    runs: BTreeMap<String, &'a Build>,
+    /// Service and folder in its container → the build of this run whose files are there.
+    mounts: BTreeMap<(String, String), &'a Build>,
 }
 
 /// # Errors
@@ -46,50 +53,58 @@ pub fn is_ready(runner: &Runner) -> Result<()> {
     runner.check(&cmd, &exit).context(fault)
 }
 
-/// Reads the compose file of a check; `None` when none of its services runs an image of this run.
-///
-/// `known`: the repositories of all images, built in this run or not.
+/// Reads the compose file of a check; `None` when nothing of it is an image of this run.
 ///
 /// # Errors
-/// Usage: a file that compose does not understand, a service that it has not, no service that is called like an image.
+/// Usage: a file that compose does not understand, a service that it has not, no service that runs an image of ours.
 pub fn read<'a>(
     runner: &Runner,
+    config: &Config,
     plan: &'a Plan,
     check: &'a Check,
-    root: &Utf8Path,
-    checkout: &Utf8Path,
-    known: &[&str],
+    place: &Place<'_>,
 ) -> Result<Option<Stack<'a>>> {
     let file = check.compose.clone().unwrap_or_default();
     let fault = |said: String| Fault::usage(format!("check {}: {said}", check.name));
-    let overlay = docker::compose::overlay(&checkout.join(build::FOLDER), &compose::plain(&check.name));
-    let project = Project { name: compose::project(checkout, &check.name), root: root.to_owned(), file, overlay };
+    let overlay = docker::compose::overlay(&place.checkout.join(build::FOLDER), &compose::plain(&check.name));
+    let name = compose::project(place.checkout, &check.name);
+    let project = Project { name, root: place.root.to_owned(), file, overlay };
     let cmd = project.config();
     let exit = runner.output(&cmd)?;
     runner.check(&cmd, &exit).with_context(|| fault(format!("compose does not understand {}", project.file)))?;
-    let services = compose::services(&exit.stdout).ok_or_else(|| fault(format!("{} composes nothing", project.file)))?;
-    let names: BTreeSet<&str> = services.keys().map(String::as_str).collect();
-    let list = || names.iter().copied().collect::<Vec<_>>().join(", ");
-    if let Some(unknown) = check.services.iter().find(|service| !names.contains(service.as_str())) {
+    let resolved: Value = serde_json::from_str(&exit.stdout).unwrap_or_default();
+    let services = services::services(&resolved).ok_or_else(|| fault(format!("{} composes nothing", project.file)))?;
+    let list = || services.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = check.services.iter().find(|service| !services.contains_key(*service)) {
         return Err(fault(format!("{} has no service {unknown} (there are {})", project.file, list())).into());
     }
-    if !known.iter().any(|repository| names.contains(compose::last(repository))) {
-        let images: Vec<&str> = known.iter().map(|repository| compose::last(repository)).collect();
-        let said = format!("no service of {} is called like the last part of a repository", project.file);
+    let uses = services::uses(config, plan, &project.name, &services);
+    let uses = uses.map_err(|said| fault(format!("{}: {said}", project.file)))?;
+    if uses.runs.is_empty() && uses.mounts.is_empty() {
+        let images: BTreeSet<&str> = config.builds.iter().map(|build| services::last(&build.repository)).collect();
+        let images: Vec<&str> = images.into_iter().collect();
+        let said =
+            format!("no service of {} is called like the last part of a repository, or runs an image of one", project.file);
         let hint = format!("the services are {}, the repositories end in {}", list(), crate::plan::shorten(&images));
         return Err(fault(said).hint(hint).into());
     }
-    let builds = compose::builds(plan, &names).map_err(|said| fault(format!("{}: {said}", project.file)))?;
-    if builds.is_empty() {
+    let here = |build: &config::Build| plan.builds.iter().find(|planned| planned.id == build.id);
+    let runs: BTreeMap<_, _> = uses.runs.into_iter().filter_map(|(service, build)| Some((service, here(build)?))).collect();
+    let mounts: BTreeMap<_, _> = uses.mounts.into_iter().filter_map(|(at, build)| Some((at, here(build)?))).collect();
+    if runs.is_empty() && mounts.is_empty() {
         report::note(&format!("{}: none of its images is in this run", check.name));
         return Ok(None);
     }
-    drop(names);
-    Ok(Some(Stack { check, project, services, builds }))
+    Ok(Some(Stack { check, project, resolved, services, runs, mounts }))
 }
 
-impl Stack<'_> {
-    /// `images`: build id → image.
+impl<'a> Stack<'a> {
+    /// The builds whose images it runs or mounts.
+    pub fn builds(&self) -> impl Iterator<Item = &'a str> {
+        self.runs.values().chain(self.mounts.values()).map(|build| build.id.as_str())
+    }
+
+    /// `images`: build id → image; `seen`: the tree before it.
     ///
     /// # Errors
     /// The engine does not answer, a file cannot be written, or we were interrupted.
@@ -97,19 +112,27 @@ impl Stack<'_> {
         &self,
         runner: &Runner,
         images: &BTreeMap<String, String>,
-        checkout: &Utf8Path,
+        seen: &Seen,
+        place: &Place<'_>,
         log: &mut Log,
     ) -> Result<Vec<Outcome>> {
-        let ours = self.builds.iter().filter_map(|(service, build)| Some((service.clone(), images.get(&build.id)?.clone())));
+        let ours = self.runs.iter().filter_map(|(service, build)| Some((service.clone(), images.get(&build.id)?.clone())));
         let ours: BTreeMap<String, String> = ours.collect();
-        if Mode::of(false, runner) == Mode::Write {
-            generated::write(&self.project.overlay, &compose::overlay(&self.services, &ours, checkout))?;
+        let mut closed = facts::git_folders(runner, place.root);
+        closed.extend(seen.repositories.iter().cloned().chain([place.checkout.join("target")]));
+        let mut volumes = mounts::closed(&self.resolved, &closed, place.root);
+        for ((service, folder), build) in &self.mounts {
+            let volume = images.get(&build.id).map(|image| json!({ "type": "image", "source": image, "target": folder }));
+            volumes.entry(service.clone()).or_default().extend(volume);
         }
-        let builds = self.services.iter().any(|(service, builds)| *builds && !ours.contains_key(service));
+        if Mode::of(false, runner) == Mode::Write {
+            generated::write(&self.project.overlay, &compose::overlay(&self.services, &ours, &volumes, place.checkout))?;
+        }
+        let builds = self.services.iter().any(|(name, service)| service.is_built && !ours.contains_key(name));
         // A run that was killed may have left the project.
         runner.output(&self.project.down(builds))?;
         let down = Down { runner, project: &self.project, images: builds };
-        let outcomes = self.used(runner, log);
+        let outcomes = self.used(runner, seen, log);
         let read = runner.stream(&self.project.logs(None, &[]), |line| log.line(line));
         drop(down);
         let outcomes = outcomes?;
@@ -118,15 +141,18 @@ impl Stack<'_> {
         Ok(outcomes)
     }
 
-    /// Up, then the check's commands.
-    fn used(&self, runner: &Runner, log: &mut Log) -> Result<Vec<Outcome>> {
+    /// Up, then the check's commands, unless they are not what they were any more: they run on this machine.
+    fn used(&self, runner: &Runner, seen: &Seen, log: &mut Log) -> Result<Vec<Outcome>> {
         let started = Instant::now();
         let mut up = Outcome::new(self.check, &format!("{} is up", self.project.file));
         report::note(&format!("== {}: {}", self.check.name, self.project.file));
         let (ended, bad) = self.up(runner, log)?;
         up.end(started, ended);
+        let runs = !up.failed() && (self.check.run.is_empty() || seen.differing().is_empty());
         if up.failed() {
             up.tail = if bad.is_empty() { log.tail() } else { self.words(runner, &bad)? };
+        }
+        if !runs {
             let rest = self.check.run.iter().map(|command| Outcome::new(self.check, command));
             return Ok(std::iter::once(up).chain(rest).collect());
         }

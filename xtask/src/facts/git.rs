@@ -1,11 +1,11 @@
 //! What git says of the repository: the commit, the branch, where it comes from, what differs from the commit.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::source;
@@ -128,16 +128,10 @@ impl<'a> Git<'a> {
             .and_then(|url| source::web_address(&url))
     }
 
-    /// Files of HEAD that are not as they are there → a hash of what they are; `None`: git cannot say.
-    pub fn edited(&self) -> Option<BTreeMap<String, String>> {
-        let diff = ["diff", "--name-only", "-z", "--relative", "--no-ext-diff", "--no-renames", "HEAD", "--", "."];
-        let names = self.raw("list the files that were edited", &diff).ok()?;
-        let hash = |name: &str| {
-            let mut hash = Sha256::new();
-            hash_file(&self.repo.join(name), &mut hash);
-            (name.to_owned(), super::hex(&hash.finalize()))
-        };
-        Some(names.split('\0').filter(|name| !name.is_empty()).map(hash).collect())
+    /// Where the work tree's own files are, and those that it shares with others.
+    pub fn folders(&self) -> Vec<Utf8PathBuf> {
+        let text = self.line("find its folder", &["rev-parse", "--absolute-git-dir", "--git-common-dir"]).unwrap_or_default();
+        text.lines().map(|line| self.repo.join(line)).collect()
     }
 
     /// SHA-256 over what differs from HEAD and over new files; `None` when nothing does.
@@ -173,12 +167,6 @@ impl<'a> Git<'a> {
         }
         Some(super::hex(&hash.finalize()))
     }
-}
-
-/// The names that are in one of two answers of [`Git::edited`] only, or have another content there.
-pub fn differing<'a>(before: &'a BTreeMap<String, String>, after: &'a BTreeMap<String, String>) -> Vec<&'a str> {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    names.into_iter().filter(|name| before.get(*name) != after.get(*name)).map(String::as_str).collect()
 }
 
 /// Name and content, the target of a link, or the name alone of anything that cannot be read without waiting.

@@ -20,6 +20,7 @@ mod taken;
 mod tree;
 mod volatile;
 mod words;
+pub mod working;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -37,7 +38,6 @@ use crate::exec::Runner;
 use crate::plan::labels::MadeOf;
 use content::Content;
 use git::Git;
-pub use git::differing;
 use ignore::Ignore;
 
 /// Everything outside `images.toml` that decides a plan. Data, so that golden plans can be made of made-up facts.
@@ -272,9 +272,9 @@ pub fn checkout(runner: &Runner, repo: &Utf8Path) -> (Option<String>, bool) {
     (git.head().ok().map(|(commit, _)| commit), git.dirty().is_some())
 }
 
-/// Files of the commit that were edited since, each with a hash; `None`: git cannot say.
-pub fn edited(runner: &Runner, repo: &Utf8Path) -> Option<BTreeMap<String, String>> {
-    Git::new(runner, repo).edited()
+/// The folders that git keeps a repository in, wherever they are.
+pub fn git_folders(runner: &Runner, repo: &Utf8Path) -> Vec<Utf8PathBuf> {
+    Git::new(runner, repo).folders()
 }
 
 /// Adds what registries say of the bases. A base with ONBUILD steps makes the whole context count.

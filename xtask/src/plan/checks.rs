@@ -35,14 +35,11 @@ pub fn checks(input: &Input<'_>, builds: &[Build], left: Option<&[&str]>) -> Res
 
 /// Whether a check has all that it needs in a part of a plan. `left`: repositories of the builds that are left out.
 ///
-/// Without `services` a composed system may need any of them: what a compose file says is not known here.
+/// A composed system may need any of them: what a compose file says is not known here.
 pub fn stays(check: &Check, builds: &[Build], left: &[&str]) -> bool {
     match (&check.r#in, &check.compose) {
         (Some(_), _) => check.build().is_some_and(|id| builds.iter().any(|build| build.id == id)),
-        (None, Some(_)) => !left.iter().any(|repository| {
-            let name = repository.rsplit('/').next().unwrap_or(repository);
-            check.services.is_empty() || check.services.iter().any(|service| service == name)
-        }),
+        (None, Some(_)) => left.is_empty(),
         (None, None) => true,
     }
 }
@@ -96,7 +93,7 @@ mod tests {
             (check(Some("r/ci@sha256:1"), None, &[]), false),
             (check(None, Some("c.yml"), &[]), false),
             (check(None, Some("c.yml"), &["web"]), false),
-            (check(None, Some("c.yml"), &["ci"]), true),
+            (check(None, Some("c.yml"), &["ci"]), false),
         ];
         for (check, expected) in table {
             assert_eq!(stays(&check, &builds, &["r.io/shop/web"]), expected, "{check:?}");

@@ -73,8 +73,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         |build: &Build, platform: &str| !args.check.is_empty() || passed_before(build, platform) || is_out_of_reach(build);
     let mut cases = case::cases(&plan, &context.repo, args.deps.as_deref(), std::process::id(), &machine, &skips)?;
     let place = checks::Place { root: context.root(&plan)?, checkout: &context.repo };
-    let repositories: Vec<&str> = context.config()?.builds.iter().map(|build| build.repository.as_str()).collect();
-    let checks = checks::prepare(&context.runner, &plan, &chosen, &place, &repositories)?;
+    let checks = checks::prepare(&context.runner, context.config()?, &plan, &chosen, &place)?;
     let mut wanted: BTreeSet<&str> = cases.iter().flatten().map(|case| case.build.id.as_str()).collect();
     wanted.extend(checks::builds(&checks));
     let keeps_platforms = health::keeps_platforms(&engine);

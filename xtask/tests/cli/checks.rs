@@ -144,47 +144,81 @@ fn in_an_image() {
     let lab = lab("  \"exec\"*second) exit 5 ;;");
     run(&lab, "unit").expect(1, &["unit: second: exit code 5", "checks failed: unit"]);
     let calls = calls(&lab);
-    assert!(
-        calls.contains("--mount type=bind,source=") && calls.contains("--workdir /workspace --entrypoint sleep web:local"),
-        "{calls}"
-    );
-    assert!(calls.contains(" first line\n"), "{calls}");
-    assert!(calls.lines().last().unwrap().starts_with("rm --force --volumes slipway-check-unit-"), "{calls}");
+    let lines: Vec<&str> = calls.lines().filter(|call| call.contains("slipway-check-unit-")).collect();
+    let verbs: Vec<&str> = lines.iter().map(|call| call.split(' ').next().unwrap()).collect();
+    assert_eq!(verbs, ["create", "cp", "start", "exec", "exec", "stop", "cp", "rm"], "{calls}");
+    assert!(lines[0].contains(" --mount type=volume,target=/workspace,volume-nocopy --workdir /workspace "), "{calls}");
+    assert!(!lines[0].contains("type=bind") && lines[0].contains(" --entrypoint sleep web:local "), "{calls}");
+    assert!(lines[3].ends_with(" first line") && lines[7].starts_with("rm --force --volumes "), "{calls}");
     lab.write("docker/images.toml", IMAGES.replace("in = 'web'", "in = 'web'\nmay-fail = true"));
     let ran = run(&lab, "unit").expect(0, &[]);
     assert!(ran.stdout.contains("failed (may)"), "{}", ran.stdout);
 }
 
+/// A lab with a commit, in which two files were edited since.
+fn committed(cases: &str) -> Lab {
+    let lab = lab(cases);
+    lab.write("docker/images.toml", format!("{IMAGES}[check.z]\nin = 'web'\nrun = 'late'\n").replace("'2s'", "'1m'"));
+    lab.git(&["init", "--quiet"]);
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "one"]);
+    lab.write("c.yml", "services: {web: {build: .}} # edited before\n");
+    lab.write("untracked", "1\n");
+    lab.program("rm", "exec /bin/rm \"$@\"");
+    lab.program("mkdir", "exec /bin/mkdir \"$@\"");
+    lab
+}
+
 #[test]
-fn one_that_changes_what_was_built_fails() {
-    // (what its line does, the files that it is blamed for)
-    let table: [(&str, &[&str]); 5] = [
+fn a_system_that_changes_what_was_built_fails_and_nothing_runs_after_it() {
+    // (what happens while it is up, the files that it is blamed for)
+    let table: [(&str, &[&str]); 6] = [
         ("echo LABEL a=1 >> Dockerfile", &["it changed Dockerfile: what was built and tested is not what is there now"]),
         ("echo LABEL b=1 >> c.yml; rm Dockerfile", &["it changed Dockerfile, c.yml: what"]),
         ("git checkout --quiet c.yml", &["it changed c.yml: what"]),
+        ("git update-index --assume-unchanged Dockerfile; echo LABEL c=1 >> Dockerfile", &["it changed Dockerfile: what"]),
+        (
+            "git config core.fsmonitor ./x; mkdir .cargo; echo > .cargo/config.toml",
+            &["it changed .cargo/config.toml, .git/config"],
+        ),
         ("mkdir .pytest_cache; echo 1 > .pytest_cache/x; echo 2 > untracked", &[]),
-        ("exit 5", &["unit: second: exit code 5"]),
     ];
     for (line, blamed) in table {
-        let lab = lab(&format!("  \"exec\"*second) {line} ;;"));
-        lab.write("docker/images.toml", IMAGES.replace("in = 'web'", "in = 'web'\nmay-fail = true"));
-        let git = |args: &[&str]| {
-            let names = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
-            let done = std::process::Command::new("git").current_dir(lab.repo()).args(names).args(args).output().unwrap();
-            assert!(done.status.success(), "{args:?}");
-        };
-        git(&["init", "--quiet"]);
-        git(&["add", "--all"]);
-        git(&["commit", "--quiet", "-m", "one"]);
-        lab.write("c.yml", "services: {web: {build: .}} # edited before\n");
-        lab.write("untracked", "1\n");
-        lab.program("rm", "exec /bin/rm \"$@\"");
-        lab.program("mkdir", "exec /bin/mkdir \"$@\"");
-        let ran = run(&lab, "unit");
-        let code = i32::from(blamed.iter().any(|word| word.contains("changed")));
-        let ran = ran.expect(code, blamed);
-        assert_eq!(ran.stderr.contains("it changed"), code == 1, "{}", ran.stderr);
+        let lab = committed(&format!("  *\" up \"*) {line} ;;"));
+        let ran = lab.run(&[&CHECK[..], &["--check", "stack", "--check", "z"]].concat());
+        // This docker hands no copy back, so that the check after it fails where it runs.
+        let ran = ran.expect(1, blamed);
+        assert_eq!(ran.stderr.contains("checks failed: stack"), !blamed.is_empty(), "{}", ran.stderr);
+        assert_eq!(calls(&lab).contains(" late\n"), blamed.is_empty(), "{}", calls(&lab));
+        let line = ran.stdout.lines().find(|line| line.contains("git --version")).unwrap();
+        assert_eq!(line.contains("passed"), blamed.is_empty(), "a line ran on this machine: {}", ran.stdout);
     }
+}
+
+#[test]
+fn a_copy_that_cannot_be_compared_is_not_unchanged() {
+    let may = |lab: &Lab| {
+        let images = format!("{IMAGES}[check.z]\nin = 'web'\nrun = 'late'\n");
+        lab.write("docker/images.toml", images.replace("in = 'web'", "in = 'web'\nmay-fail = true"));
+    };
+    let table = [
+        ("  cp*\" -\") echo 'the daemon is tired' >&2; exit 1 ;;", "it cannot be told what it changed: "),
+        ("  cp*\" -\") echo no archive ;;", "it cannot be told what it changed: "),
+        ("  cp*\" -\") ;;", "it changed "),
+        ("  stop*) exit 1 ;;", "it cannot be told what it changed: "),
+    ];
+    for (case, said) in table {
+        let lab = committed(case);
+        may(&lab);
+        run(&lab, "unit").expect(1, &[said, "checks failed: unit"]);
+    }
+    let broken = committed("");
+    broken.write(".git/HEAD", "nonsense\n");
+    run(&broken, "unit").expect(3, &["cannot list the files of "]);
+    let full = committed("  cp*\" - \"*) echo 'no space left on device' >&2; exit 1 ;;");
+    let ran =
+        run(&full, "unit").expect(1, &["unit: first line: the working tree cannot be copied into it: exit code 1", "no space"]);
+    assert!(calls(&full).lines().last().unwrap().starts_with("rm --force --volumes "), "{}", ran.stderr);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod again;
 mod builders;
 mod caches;
+mod checks;
 mod clone;
 mod examples;
 mod farm;
