@@ -21,11 +21,13 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use crate::cmd::{Cmd, Effect};
 use crate::error::Fault;
 use crate::report;
-use child::{Child, Lines};
+use child::{Child, Lines, Patience};
 use signals::Signals;
 
 /// How long a child may take to end itself after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 300 } else { 10 });
+/// Bytes of a line of output for people.
+const LONGEST: usize = 1 << 16;
 /// How often a running child is looked at.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -165,16 +167,26 @@ impl Runner {
     /// Runs to the end and hands over each line of stdout and stderr, merged, as it comes. The end is that of
     /// [`Runner::output`].
     pub fn stream(&self, cmd: &Cmd, on_line: impl FnMut(&str)) -> Result<Exit> {
-        self.stream_until(cmd, on_line, || false)
+        self.lines(cmd, LONGEST, on_line, || false)
     }
 
     /// Like [`Runner::stream`]; `late` is asked all the time from another thread, and once it says yes the
     /// command is ended as if its time were up.
-    pub fn stream_until(&self, cmd: &Cmd, mut on_line: impl FnMut(&str), late: impl Fn() -> bool + Sync) -> Result<Exit> {
+    pub fn stream_until(&self, cmd: &Cmd, on_line: impl FnMut(&str), late: impl Fn() -> bool + Sync) -> Result<Exit> {
+        self.lines(cmd, LONGEST, on_line, late)
+    }
+
+    /// The same for lines that a program reads, such as BuildKit's progress, whose messages have up to 16 MiB before they
+    /// are written as JSON.
+    pub fn statuses(&self, cmd: &Cmd, on_line: impl FnMut(&str), late: impl Fn() -> bool + Sync) -> Result<Exit> {
+        self.lines(cmd, 1 << 25, on_line, late)
+    }
+
+    fn lines(&self, cmd: &Cmd, longest: usize, mut on_line: impl FnMut(&str), late: impl Fn() -> bool + Sync) -> Result<Exit> {
         if self.skips(cmd)? {
             return Ok(Exit { skipped: true, ..Exit::default() });
         }
-        let mut lines = Lines::default();
+        let mut lines = Lines::new(longest);
         let (status, timed_out) = self.supervised(cmd, true, &late, |_, bytes| lines.feed(bytes, &mut on_line))?;
         lines.end(&mut on_line);
         Ok(Exit { code: status.code(), timed_out, ..Exit::default() })
@@ -284,7 +296,7 @@ impl Runner {
             });
             // Those of a group that is being ended get the same time as the child.
             let is_over = || !asked.load(Ordering::SeqCst) || killed.load(Ordering::SeqCst) || is_gone(group);
-            let status = child.wait(is_over, on_output);
+            let status = child.wait(Patience::default(), is_over, on_output);
             drop(done);
             (status, watcher.join().unwrap_or(false))
         });

@@ -1,5 +1,6 @@
 //! One run of bake over a group of builds: started, watched, ended when it is late, and read.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -55,6 +56,17 @@ pub struct Shared<'a> {
     pub fail_fast: bool,
     /// A build failed under `--fail-fast`: everything else ends.
     pub stop: AtomicBool,
+    /// Build → what earlier bakes of this run did for it and did not finish.
+    pub spent: Mutex<BTreeMap<String, Spent>>,
+}
+
+/// What this run did for a build so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    pub seconds: f64,
+    /// Steps that ran; the next bake has them from cache.
+    pub ran: usize,
+    pub pulled: u64,
 }
 
 impl Shared<'_> {
@@ -92,8 +104,8 @@ pub struct Seen<'a> {
     pub at: usize,
     /// Numbers of the targets that it is built on.
     pub parents: Vec<usize>,
-    /// From the start of the bake until the image was in the engine, or until the end.
-    pub seconds: f64,
+    /// What this run did: from the start of the bake until the image was in the engine, or until the end, and before.
+    pub spent: Spent,
     pub exported: bool,
     pub digest: Option<String>,
     pub config_digest: Option<String>,
@@ -106,6 +118,8 @@ struct Watched {
     state: State,
     /// By target: when it was exported.
     done: Vec<Option<Duration>>,
+    /// By build: what was done before this bake.
+    spent: BTreeMap<String, Spent>,
     end: Option<End>,
     asked: bool,
     /// Why the engine is not there: neither bake nor the engine itself said anything.
@@ -128,9 +142,11 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
     let cmd = cmd.stdin_from(source(shared, group));
 
     let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));
-    let watched = Mutex::new(Watched { state, done: vec![None; targets.len()], end: None, asked: false, silence: None });
+    let spent = shared.spent.lock().map(|spent| spent.clone()).unwrap_or_default();
+    let done = vec![None; targets.len()];
+    let watched = Mutex::new(Watched { state, done, spent, end: None, asked: false, silence: None });
     let started = Instant::now();
-    let exit = shared.runner.stream_until(
+    let exit = shared.runner.statuses(
         &cmd,
         |line| {
             if let Ok(mut watched) = watched.lock() {
@@ -155,7 +171,7 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
         build: target.build,
         at,
         parents: target.parents.clone(),
-        seconds: watched.done[at].unwrap_or(elapsed).as_secs_f64(),
+        spent: watched.spent(at, target, watched.done[at].unwrap_or(elapsed)),
         exported: end == End::Done || watched.state.is_exported(at),
         config_digest: digest(&digests[target.name.as_str()], "containerimage.config.digest"),
         digest: digest(&digests[target.name.as_str()], "containerimage.digest")
@@ -206,21 +222,42 @@ impl Watched {
     }
 
     fn line(&self, at: usize, target: &Target<'_>, elapsed: Duration) -> String {
+        let spent = self.spent(at, target, elapsed);
+        let steps = steps(&self.state, at, &target.parents, spent);
+        outcome::line(ending(steps, spent), spent.seconds, steps)
+    }
+
+    /// What this run has done for a build, this bake included.
+    fn spent(&self, at: usize, target: &Target<'_>, elapsed: Duration) -> Spent {
+        let before = self.spent.get(&target.build.id).copied().unwrap_or_default();
         let steps = self.state.steps(at, &target.parents);
-        let steps = Steps { total: steps.total, cached: steps.cached };
-        outcome::line(ending(&self.state, at, &target.parents), elapsed.as_secs_f64(), steps)
+        Spent {
+            seconds: before.seconds + elapsed.as_secs_f64(),
+            ran: before.ran + steps.done - steps.cached,
+            pulled: before.pulled + self.state.pulled(at),
+        }
     }
 }
 
+/// Steps of a build over all bakes of this run: one that ran in an earlier bake is not from cache.
+fn steps(state: &State, at: usize, parents: &[usize], spent: Spent) -> Steps {
+    let steps = state.steps(at, parents);
+    Steps { total: steps.total, cached: steps.cached.min(steps.total.saturating_sub(spent.ran)) }
+}
+
 /// How a build ended whose image is in the engine.
-fn ending(state: &State, at: usize, parents: &[usize]) -> Ending {
-    if state.is_cached(at, parents) { Ending::Cached } else { Ending::Built }
+fn ending(steps: Steps, spent: Spent) -> Ending {
+    if steps.cached == steps.total && spent.pulled == 0 { Ending::Cached } else { Ending::Built }
 }
 
 impl Seen<'_> {
     /// How it ended, once its image is in the engine.
     pub fn ending(&self, state: &State) -> Ending {
-        ending(state, self.at, &self.parents)
+        ending(self.steps(state), self.spent)
+    }
+
+    pub fn steps(&self, state: &State) -> Steps {
+        steps(state, self.at, &self.parents, self.spent)
     }
 }
 

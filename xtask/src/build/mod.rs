@@ -17,6 +17,7 @@ mod transient;
 pub mod units;
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::parallel;
 use crate::plan::{Action, Plan};
 use crate::progress::display::Display;
 use attempt::{Attempt, End, Seen, Shared};
-use outcome::{Ending, Failure, Outcome, Steps};
+use outcome::{Ending, Failure, Outcome};
 use units::Group;
 
 /// Where results, logs and the lock of a checkout are, relative to it.
@@ -70,6 +71,7 @@ pub fn run(job: &Job<'_>) -> Result<Vec<Outcome>> {
         display: job.display,
         fail_fast: job.fail_fast,
         stop: AtomicBool::new(false),
+        spent: Mutex::default(),
     };
     let mut run = Run { plan: job.plan, display: job.display, todo, outcomes: BTreeMap::new(), retried: BTreeMap::new() };
     let mut groups: Vec<Group> = dealt.iter().flat_map(|ids| units::first(job.plan, ids)).collect();
@@ -145,6 +147,10 @@ impl Run<'_> {
                 self.fail(seen, attempt, &reason);
             }
         }
+        if let Ok(mut spent) = shared.spent.lock() {
+            let open = attempt.builds.iter().filter(|seen| self.todo.contains(&seen.build.id));
+            spent.extend(open.map(|seen| (seen.build.id.clone(), seen.spent)));
+        }
         Ok(())
     }
 
@@ -204,14 +210,13 @@ impl Run<'_> {
         if !self.todo.remove(id) {
             return;
         }
-        let steps = attempt.state.steps(seen.at, &seen.parents);
         let outcome = Outcome {
             id: id.clone(),
             key: seen.build.key.clone(),
             result,
-            seconds: (seen.seconds * 1000.0).round() / 1000.0,
-            steps: Steps { total: steps.total, cached: steps.cached },
-            pulled_bytes: attempt.state.pulled(seen.at),
+            seconds: (seen.spent.seconds * 1000.0).round() / 1000.0,
+            steps: seen.steps(&attempt.state),
+            pulled_bytes: seen.spent.pulled,
             size: None,
             digest: seen.digest.clone().filter(|_| result.is_good()),
             config_digest: seen.config_digest.clone().filter(|_| result.is_good()),

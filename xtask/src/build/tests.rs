@@ -159,8 +159,36 @@ fn an_engine_that_is_gone_is_not_a_failed_build() {
 fn what_takes_too_long_is_ended_and_the_rest_goes_on() {
     let mut plan = plan(vec![build("a"), build("b")]);
     plan.builds[0].timeout = 0;
-    let fake = Fake::new(plan, &["sleep 60".into(), DONE.into()]);
+    // By the build that is asked for, because the first bake may be ended before it has begun.
+    let bake = format!("grep -q 'acme/a:' \"stdin.$n\" && exec sleep 600; {DONE}");
+    let fake = Fake::new(plan, &[bake.clone(), bake]);
     let outcomes = fake.run(false).unwrap();
     assert_eq!(endings(&outcomes), [("a", Ending::Failed), ("b", Ending::Cached)]);
     assert_eq!(outcomes[0].failure.as_ref().map(|failure| failure.error.as_str()), Some("not done within 0s"));
+}
+
+#[test]
+fn what_an_earlier_bake_of_the_run_did_counts() {
+    let step = |name: &str, cached: bool| {
+        format!(
+            "echo '{{\"vertexes\":[{{\"digest\":\"{name}\",\"name\":\"[{name}\",\"started\":\"t\",\"completed\":\"t\",\"cached\":{cached}}}]}}'\n"
+        )
+    };
+    // The steps of c ran, then b failed before its image was there.
+    let first = format!("{}{}sleep 0.3\n{}", step("c 1/2] RUN x", false), step("c 2/2] RUN y", true), failing("b", &["a"]));
+    let alone = |name: &str| step(name, true).replace("[c ", "[");
+    let second = format!("{}{}{DONE}", alone("c 1/2] RUN x"), alone("c 2/2] RUN y"));
+    let outcomes = Fake::new(three(), &[first, second]).run(false).unwrap();
+    assert_eq!(endings(&outcomes), [("a", Ending::Cached), ("b", Ending::Failed), ("c", Ending::Built)]);
+    assert_eq!((outcomes[2].steps.total, outcomes[2].steps.cached), (2, 1));
+    assert!(outcomes[2].seconds >= 0.3, "both bakes: {}", outcomes[2].seconds);
+}
+
+#[test]
+fn a_second_attempt_after_a_known_error_is_not_from_cache() {
+    let step = r#"echo '{"vertexes":[{"digest":"d","name":"[1/1] RUN x","started":"t","completed":"t","cached":CACHED}]}'"#;
+    let first = format!("{}\n{TRANSIENT}", step.replace("CACHED", "false"));
+    let outcomes = Fake::new(plan(vec![build("a")]), &[first, format!("{}\n{DONE}", step.replace("CACHED", "true"))]).run(false);
+    let outcomes = outcomes.unwrap();
+    assert_eq!((outcomes[0].result, outcomes[0].steps.cached), (Ending::Built, 0));
 }

@@ -11,11 +11,20 @@ use rustix::process::Pid;
 
 use super::TICK;
 
-/// What a child that has ended left in its pipes, and the last words of what it started, are waited for until nothing
-/// has come for so long …
-const SILENCE: Duration = Duration::from_millis(200);
-/// … or a descendant has talked on for so long.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long what a child that has ended left in its pipes, and the last words of what it started, are waited for.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// Until nothing has come for so long …
+    silence: Duration,
+    /// … or a descendant has talked on for so long.
+    last_words: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { silence: Duration::from_millis(200), last_words: Duration::from_secs(2) }
+    }
+}
 
 /// A running process.
 pub struct Child {
@@ -55,7 +64,12 @@ impl Child {
 
     /// Reads to the end; `on_output` is told which output it was. What comes from descendants after the child has ended
     /// and `is_over` is lost, as with any pipe that nobody reads.
-    pub fn wait(mut self, is_over: impl Fn() -> bool, mut on_output: impl FnMut(usize, &[u8])) -> Result<ExitStatus> {
+    pub fn wait(
+        mut self,
+        patience: Patience,
+        is_over: impl Fn() -> bool,
+        mut on_output: impl FnMut(usize, &[u8]),
+    ) -> Result<ExitStatus> {
         let mut buffer = vec![0; 1 << 16];
         let mut ended: Option<(ExitStatus, Instant)> = None;
         let mut heard = Instant::now();
@@ -67,8 +81,8 @@ impl Child {
             }
             match ended {
                 Some((status, at)) => {
-                    let silent = at.max(heard).elapsed() > SILENCE;
-                    if (silent || at.elapsed() > LAST_WORDS) && is_over() {
+                    let silent = at.max(heard).elapsed() > patience.silence;
+                    if (silent || at.elapsed() > patience.last_words) && is_over() {
                         return Ok(status);
                     }
                 }
@@ -131,17 +145,28 @@ impl Child {
 }
 
 /// Output cut into lines.
-#[derive(Default)]
 pub struct Lines {
     rest: Vec<u8>,
+    /// Bytes of a line; the rest of a longer one is left out.
+    longest: usize,
+    left_out: usize,
 }
 
 impl Lines {
+    pub fn new(longest: usize) -> Lines {
+        Lines { rest: Vec::new(), longest, left_out: 0 }
+    }
+
     /// Hands over the lines that end in `bytes`.
     pub fn feed(&mut self, bytes: &[u8], on_line: &mut impl FnMut(&str)) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.rest.extend_from_slice(part);
-            if part.ends_with(b"\n") {
+            let ended = part.ends_with(b"\n");
+            let text = &part[..part.len() - usize::from(ended)];
+            let taken = text.len().min(self.longest - self.rest.len());
+            self.rest.extend_from_slice(&text[..taken]);
+            self.left_out += text.len() - taken;
+            if ended {
+                self.rest.push(b'\n');
                 self.end(on_line);
             }
         }
@@ -150,8 +175,14 @@ impl Lines {
     /// Hands over what has no line end.
     pub fn end(&mut self, on_line: &mut impl FnMut(&str)) {
         if !self.rest.is_empty() {
-            on_line(String::from_utf8_lossy(&self.rest).trim_end_matches(['\n', '\r']));
+            let text = String::from_utf8_lossy(&self.rest);
+            let line = text.trim_end_matches(['\n', '\r']);
+            match self.left_out {
+                0 => on_line(line),
+                more => on_line(&format!("{line} … and {more} bytes more on this line")),
+            }
             self.rest.clear();
+            self.left_out = 0;
         }
     }
 }
@@ -160,10 +191,13 @@ impl Lines {
 mod tests {
     use super::*;
 
-    fn told(script: &str, stdin: &str) -> (Option<i32>, usize, String) {
+    const LONG: Duration = Duration::from_secs(300);
+
+    fn told(script: &str, stdin: &str, patience: Patience) -> (Option<i32>, usize, String) {
         let (mut size, mut last) = (0, Vec::new());
         let child = Child::start(&duct::cmd!("sh", "-c", script).unchecked(), Some(stdin), true).unwrap();
         let status = child.wait(
+            patience,
             || true,
             |_, bytes| {
                 size += bytes.len();
@@ -176,29 +210,32 @@ mod tests {
     #[test]
     fn more_than_a_pipe_holds_goes_in_and_comes_out() {
         let text = "x".repeat(1 << 20);
-        assert_eq!(told("cat", &text).1, 1 << 20);
-        let unread = told("exec <&-; echo done; exit 3", &text);
+        assert_eq!(told("cat", &text, Patience::default()).1, 1 << 20);
+        let unread = told("exec <&-; echo done; exit 3", &text, Patience::default());
         assert_eq!(unread, (Some(3), 5, "done\n".into()));
     }
 
     #[test]
     fn who_talks_on_is_not_listened_to_for_ever() {
-        let started = Instant::now();
-        let (code, size, _) = told("{ for i in 1 2 3 4 5 6 7 8 9 0; do echo $i; sleep 0.1; done; exec sleep 20; } & exit 4", "");
-        assert_eq!((code, size), (Some(4), 20), "its last words come within the silence that is waited for");
-        let (code, ..) = told("{ for i in $(seq 100); do echo $i || exit; sleep 0.1; done; } & exit 5", "");
-        assert_eq!(code, Some(5));
-        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        let patient = Patience { silence: LONG, last_words: LONG };
+        let (code, size, _) = told("{ for i in 1 2 3 4 5 6 7 8 9 0; do echo $i; sleep 0.1; done; } & exit 4", "", patient);
+        assert_eq!((code, size), (Some(4), 20), "its last words are heard");
+        let silent = Patience { silence: Duration::ZERO, ..patient };
+        assert_eq!(told("sleep 60 & exit 5", "", silent).0, Some(5));
+        let hurried = Patience { last_words: Duration::from_millis(10), ..patient };
+        // It ends once nobody reads.
+        let (code, ..) = told("{ while echo x; do sleep 0.1; done; } & exit 6", "", hurried);
+        assert_eq!(code, Some(6));
     }
 
     #[test]
     fn lines_are_whole_however_they_come() {
-        let (mut lines, mut all) = (Lines::default(), Vec::new());
+        let (mut lines, mut all) = (Lines::new(3), Vec::new());
         let mut on_line = |line: &str| all.push(line.to_owned());
-        for part in ["a", "b\r\n\nc", "\nd"] {
+        for part in ["a", "b\r\n\nc", "\n12", "345", "67\nd"] {
             lines.feed(part.as_bytes(), &mut on_line);
         }
         lines.end(&mut on_line);
-        assert_eq!(all, ["ab", "", "c", "d"]);
+        assert_eq!(all, ["ab", "", "c", "123 … and 4 bytes more on this line", "d"]);
     }
 }

