@@ -248,7 +248,7 @@ impl Context {
 
     /// The same of another source.
     pub fn config_of(&self, root: &Utf8Path) -> Result<Config> {
-        let mut config = config::load(root, &self.global.config, &self.env)?;
+        let mut config = self.runner.while_planning(|| config::load(root, &self.global.config, &self.env))?;
         if let Some(registry) = self.registry() {
             redirect(&mut config, registry);
         }

@@ -85,6 +85,11 @@ impl Runner {
         self.signals.catch()
     }
 
+    /// Runs what only reads and reckons, and may take long: an interrupt ends it at once, with exit code 130.
+    pub fn while_planning<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.signals.while_planning(work)
+    }
+
     /// Sets a variable for every command from now on (`DOCKER_HOST`, `PATH`).
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.env.insert(name.into(), value.into());

@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,9 +15,17 @@ use minijinja::{Environment, UndefinedBehavior};
 
 use crate::config::{Build, Config};
 use crate::error::Fault;
+use crate::facts;
 
 /// Steps of the template engine for one Dockerfile; the matrix's own takes about a hundred.
 const FUEL: u64 = 1_000_000;
+/// Bytes of a rendered Dockerfile.
+const LARGEST: usize = 1 << 22;
+/// Bytes that the process may grow by while templates are rendered, and how long that may take.
+const MEMORY: u64 = 1 << 30;
+const TIME: Duration = Duration::from_secs(120);
+/// How often that is looked at.
+const TICK: Duration = Duration::from_millis(20);
 /// The template engine follows expressions by recursion; one of `LONGEST` bytes has to fit (see the test).
 const STACK: usize = 1 << 29;
 /// Bytes of a template.
@@ -28,11 +39,52 @@ pub fn render_all(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathB
     if config.builds.iter().all(|build| build.template.is_none()) {
         return Ok(BTreeMap::new());
     }
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || render(repo, config));
-        let rendered = thread.context("cannot start a thread")?.join();
-        rendered.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    // Not of a scope: what takes too much is left behind, and ends with the process.
+    let (done, rendered) = channel();
+    let (repo, config) = (repo.to_owned(), config.clone());
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+        let _nobody_waits = done.send(render(&repo, &config));
+    });
+    let thread = thread.context("cannot start a thread")?;
+    let (started, before) = (Instant::now(), facts::memory());
+    loop {
+        match rendered.recv_timeout(TICK) {
+            Ok(rendered) => return rendered,
+            Err(RecvTimeoutError::Disconnected) => {
+                let panic = thread.join().err().unwrap_or_else(|| Box::new("a template was not rendered"));
+                std::panic::resume_unwind(panic)
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let grown = facts::memory().saturating_sub(before);
+        if grown > MEMORY || started.elapsed() > TIME {
+            let what = if grown > MEMORY { "memory: more than 1 GB" } else { "time: more than two minutes" };
+            let fault = Fault::usage(format!("cannot render the templates: they take too much {what}"));
+            return Err(fault.hint("look for what is repeated, joined or replaced many times").into());
+        }
+    }
+}
+
+/// The text of one Dockerfile.
+#[derive(Default)]
+struct Limited {
+    bytes: Vec<u8>,
+    is_over: bool,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.is_over |= self.bytes.len() + bytes.len() > LARGEST;
+        if self.is_over {
+            return Err(std::io::Error::other("too long"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn render(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathBuf, String>> {
@@ -51,9 +103,15 @@ fn render(repo: &Utf8Path, config: &Config) -> Result<BTreeMap<Utf8PathBuf, Stri
                 return Err(Fault::usage(explain(template, &error)).into());
             }
         }
-        let result = environment.get_template(template.as_str()).and_then(|template| template.render(values(build)));
+        let mut text = Limited::default();
+        let result = environment.get_template(template.as_str());
+        let result = result.and_then(|template| template.render_captured_to(values(build), &mut text).map(drop));
+        let (text, is_over) = (String::from_utf8_lossy(&text.bytes), text.is_over);
         match result {
-            Ok(text) => drop(rendered.insert(build.dockerfile.clone(), format!("{}\n{text}", header(template)))),
+            Err(_) if is_over => {
+                faults.push(format!("{template} for {}: the Dockerfile has more than {LARGEST} bytes", build.id))
+            }
+            Ok(()) => drop(rendered.insert(build.dockerfile.clone(), format!("{}\n{text}", header(template)))),
             Err(error) => faults.push(format!("{} for {}", explain(template, &error), build.id)),
         }
     }
@@ -149,6 +207,34 @@ mod tests {
         let text = format!("{{{{ 1{} }}}}", "+1".repeat(LONGEST / 2 - 4));
         let render = move || environment().unwrap().render_str(&text, ()).is_ok();
         std::thread::Builder::new().stack_size(STACK).spawn(render).unwrap().join().unwrap();
+    }
+
+    /// What rendering this template says for an image.
+    fn fault(template: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("D.j2"), template).unwrap();
+        let mut config = crate::plan::testing::config("[image.a]\n");
+        config.builds[0].template = Some("D.j2".into());
+        render_all(Utf8Path::from_path(folder.path()).unwrap(), &config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_dockerfile_has_a_limit() {
+        let limit = format!("D.j2 for a: the Dockerfile has more than {LARGEST} bytes");
+        for long in
+            ["{{ 'x' * 90000000 }}", "{% for a in range(90000) %}{{ 'x' * 1000 }}{% endfor %}", "{{ '%09999999d'|format(1) }}"]
+        {
+            assert!(fault(long).contains(&limit), "{long}: {}", fault(long));
+        }
+    }
+
+    #[test]
+    fn a_template_takes_no_more_memory_than_it_may() {
+        if facts::memory() == 0 {
+            return; // nothing tells
+        }
+        let doubled = format!("{{% set s = 'x' * 1000000 %}}{}", "{% set s = s ~ s %}".repeat(20));
+        assert!(fault(&doubled).contains("too much memory"), "{}", fault(&doubled));
     }
 
     #[test]

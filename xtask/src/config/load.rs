@@ -10,6 +10,7 @@ use super::axes::{self, read};
 use super::condition::Condition;
 use super::expand::{self, Context};
 use super::faults::Faults;
+use super::matrix::MOST_BUILDS;
 use super::matrix::variant_axes;
 use super::paths::Root;
 use super::tree::{self, Document};
@@ -84,6 +85,13 @@ fn config(path: &Utf8Path, file: &File, document: &Document, root: &Root, env: &
     for name in &images {
         let (mut of_image, filled) = expand::image(&cx, name, faults);
         builds.append(&mut of_image);
+        if builds.len() > MOST_BUILDS {
+            let said =
+                format!("with image `{name}` the file has {} builds, it may have {MOST_BUILDS} (exclude some)", builds.len());
+            faults.at(document.line(&["image", name]), said);
+            builds.clear();
+            break;
+        }
         if !filled {
             doubtful.insert(name.as_str());
         }

@@ -9,6 +9,11 @@ use super::names;
 use super::placeholder::{Piece, pieces};
 use super::types::Image;
 
+/// Builds of a configuration.
+pub const MOST_BUILDS: usize = 4096;
+/// Combinations of the axes of an image, before `exclude`.
+const MOST_POINTS: usize = 1 << 16;
+
 /// Axis → value, in the order of the variant.
 pub type Point = Vec<(String, String)>;
 
@@ -42,6 +47,13 @@ pub fn points(
     line: &dyn Fn(&str) -> usize,
     faults: &mut Faults,
 ) -> Vec<Point> {
+    let size = axes.iter().fold(1_usize, |size, axis| size.saturating_mul(cx.axes[axis].len()));
+    if size > MOST_POINTS {
+        let many = if size == usize::MAX { "far too many".to_owned() } else { size.to_string() };
+        let fix = "take fewer values, or make several images of it";
+        faults.at(line("variant"), format!("image `{image}` has {many} combinations of its axes, {MOST_POINTS} may be ({fix})"));
+        return Vec::new();
+    }
     let mut points: Vec<Point> = vec![Vec::new()];
     for axis in axes {
         let values = &cx.axes[axis];
@@ -71,6 +83,11 @@ pub fn points(
             }
             Ok(point) => points.push(point),
         }
+    }
+    if points.len() > MOST_BUILDS {
+        let said = format!("image `{image}` has {} builds, a file may have {MOST_BUILDS} (exclude some)", points.len());
+        faults.at(line("variant"), said);
+        points.clear();
     }
     points
 }

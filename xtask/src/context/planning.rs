@@ -22,8 +22,10 @@ impl Context {
 
     /// The same of another source.
     pub(super) fn facts_of(&self, root: &Utf8Path, config: &Config, recorded: &event::Recorded) -> Result<facts::Facts> {
-        let rendered = template::render_all(root, config)?;
-        facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)
+        self.runner.while_planning(|| {
+            let rendered = template::render_all(root, config)?;
+            facts::gather(&self.runner, root, config, recorded, &self.env, &rendered)
+        })
     }
 
     /// The plan of this run: the one of `--plan`, else made here, with the digests of the bases as they are now; the
@@ -110,7 +112,7 @@ impl Context {
         pin: bool,
     ) -> Result<Plan> {
         let mut facts = self.facts_of(root, config, recorded)?;
-        let draft = plan::plan(config, &recorded.event, &facts, only)?;
+        let draft = self.runner.while_planning(|| plan::plan(config, &recorded.event, &facts, only))?;
         let mut open = draft.by_name();
         let sandbox = self.engine.as_ref().filter(|engine| engine.sandbox);
         if pin && sandbox.is_some() && !self.looks.get() {
@@ -131,7 +133,7 @@ impl Context {
         facts::add_bases(&self.runner, root, config, &mut facts, bases.clone());
         let commits = plan::commits(config, &recorded.event, &facts);
         facts::add_since(&self.runner, root, &mut facts, &commits);
-        let plan = plan::plan(config, &recorded.event, &facts, only)?;
+        let plan = self.runner.while_planning(|| plan::plan(config, &recorded.event, &facts, only))?;
         // What has to be made up for was not in the draft: nobody has asked for what it starts from.
         let more: BTreeSet<String> = plan.by_name().difference(&open).cloned().collect();
         if more.is_empty() {

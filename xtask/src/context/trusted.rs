@@ -117,7 +117,10 @@ impl Context {
         let flag = plan.event.flag();
         let bad = || Fault::refused(format!("the plan is of the event {flag}, which is none"));
         let recorded = event::read(Some(&flag), None, &self.env, &[]).with_context(bad)?;
-        if let (Event::Tag { name }, None) = (&plan.event, &self.config()?.version_file) {
+        let in_file = self.config()?.version_file.as_ref().map(|file| file.version.text.as_str());
+        if let Event::Tag { name } = &plan.event
+            && in_file != Some(name)
+        {
             let at = worktree::commit(&self.runner, &self.repo, &format!("refs/tags/{name}"))?;
             if at.is_none() || at != plan.commit {
                 let fault = Fault::refused(format!("the plan is of the event {flag}, and no tag {name} is on its commit"));

@@ -1,11 +1,13 @@
 //! The registry on loopback: its port, its configuration, and whether it answers.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::ops::Range;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use camino::Utf8Path;
 use rustix::process::Signal;
 
 use super::packages::REGISTRY;
@@ -17,6 +19,8 @@ use crate::exec::Runner;
 
 const PROGRAM: &str = "docker-registry";
 const LIMIT: Duration = Duration::from_secs(20);
+/// Bytes of a log when a command that uses the registry begins.
+const LONGEST_LOG: u64 = 16_000_000;
 /// Tried in this order: below the range from which the kernel takes ports for outgoing connections.
 const PORTS: Range<u16> = 5000..5100;
 
@@ -26,6 +30,7 @@ pub fn ensure(runner: &Runner, paths: &Paths) -> Result<u16> {
     let old = std::fs::read_to_string(config(paths)).ok();
     let old = old.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     let same = |port: u16| old == Some(configuration(paths, port));
+    rotate(&paths.log("registry"))?;
     if let Some(port) = remembered.filter(|&port| same(port) && answers(paths, port)) {
         return Ok(port);
     }
@@ -92,6 +97,18 @@ fn start(runner: &Runner, paths: &Paths, port: u16) -> Result<()> {
     Ok(())
 }
 
+/// Keeps the log of a daemon short: what is in it goes to `….1`, and the daemon, which appends, begins at its start.
+pub fn rotate(log: &Utf8Path) -> Result<()> {
+    if log.metadata().is_ok_and(|log| log.len() > LONGEST_LOG) {
+        let cut = || -> std::io::Result<()> {
+            std::fs::copy(log, format!("{log}.1"))?;
+            File::options().write(true).open(log)?.set_len(0)
+        };
+        cut().with_context(|| format!("cannot shorten the log {log}"))?;
+    }
+    Ok(())
+}
+
 /// <https://distribution.github.io/distribution/about/configuration/>; YAML takes JSON.
 fn configuration(paths: &Paths, port: u16) -> serde_json::Value {
     serde_json::json!({
@@ -121,6 +138,24 @@ fn is_free(port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_shortened_while_its_daemon_writes() {
+        use std::io::Write as _;
+        let folder = tempfile::tempdir().unwrap();
+        let log = Utf8Path::from_path(folder.path()).unwrap().join("registry.log");
+        let mut daemon = File::options().create(true).append(true).open(&log).unwrap();
+        daemon.write_all(b"a\n").unwrap();
+        rotate(&log).unwrap();
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "a\n", "short as it is");
+        for _ in 0..2 {
+            daemon.write_all(&vec![b'x'; LONGEST_LOG as usize]).unwrap();
+            rotate(&log).unwrap();
+            daemon.write_all(b"b\n").unwrap();
+            assert_eq!(std::fs::read_to_string(&log).unwrap(), "b\n");
+        }
+        assert!(std::fs::metadata(format!("{log}.1")).unwrap().len() <= LONGEST_LOG + 2);
+    }
 
     #[test]
     fn the_remembered_port_comes_first_and_once() {

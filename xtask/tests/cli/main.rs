@@ -12,6 +12,7 @@ mod graphs;
 mod handed;
 mod kubernetes;
 mod lab;
+mod limits;
 mod parents;
 mod platforms;
 mod retention;
