@@ -62,6 +62,10 @@ pub fn running() -> Result<Option<State>> {
 
 fn well(paths: &Paths) -> Option<State> {
     let state = State::read(paths)?;
+    for daemon in ["registry", "dockerd"] {
+        // One that is too long for a moment more is no reason to end.
+        let _stays = registry::rotate(&paths.log(daemon));
+    }
     let engine = !state.engine || dockerd::answers(paths);
     (engine && registry::answers(paths, state.port)).then_some(state)
 }

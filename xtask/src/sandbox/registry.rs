@@ -30,7 +30,6 @@ pub fn ensure(runner: &Runner, paths: &Paths) -> Result<u16> {
     let old = std::fs::read_to_string(config(paths)).ok();
     let old = old.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
     let same = |port: u16| old == Some(configuration(paths, port));
-    rotate(&paths.log("registry"))?;
     if let Some(port) = remembered.filter(|&port| same(port) && answers(paths, port)) {
         return Ok(port);
     }
