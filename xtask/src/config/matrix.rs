@@ -10,7 +10,7 @@ use super::placeholder::{Piece, pieces};
 use super::types::Image;
 
 /// Builds of a configuration.
-pub const MOST_BUILDS: usize = 4096;
+pub const MOST_BUILDS: usize = 1 << 14;
 /// Combinations of the axes of an image, before `exclude`.
 const MOST_POINTS: usize = 1 << 16;
 

@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::plan::{self, Build, Plan};
 use crate::{event, facts};
 
-/// Bytes of a plan; one of 4,096 builds has some 20 million.
+/// Bytes of a plan.
 const LARGEST: u64 = 1 << 28;
 
 /// Reads a plan and checks that it can be one.

@@ -20,8 +20,8 @@ fn a_matrix() {
         (matrix(&[12; 5], ""), "image `web` has 248832 combinations of its axes, 65536 may be"),
         (matrix(&[12; 6], ""), "image `web` has 2985984 combinations of its axes, 65536 may be"),
         (matrix(&[100; 12], ""), "image `web` has far too many combinations of its axes"),
-        (matrix(&[17, 241], ""), "image `web` has 4097 builds, a file may have 4096"),
-        (matrix(&[64, 64], "[image.other]\n"), "the file has 4097 builds, it may have 4096"),
+        (matrix(&[128, 129], ""), "image `web` has 16512 builds, a file may have 16384"),
+        (matrix(&[128, 128], "[image.other]\n"), "the file has 16385 builds, it may have 16384"),
     ];
     for (images, words) in rows {
         lab.write("docker/images.toml", images);
