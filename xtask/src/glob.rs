@@ -11,6 +11,12 @@ use std::collections::HashMap;
 
 use regex_lite::Regex;
 
+#[cfg(test)]
+thread_local! {
+    /// How many names were compared with a pattern.
+    pub static COMPARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 thread_local! {
     /// One pattern is asked about thousands of builds and files. `None`: it cannot be read.
     static KNOWN: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
@@ -38,16 +44,15 @@ fn split(pattern: &str) -> (&str, bool) {
 }
 
 fn matches(body: &str, name: &str) -> bool {
-    // Most patterns are plain names, `v*` or `folder/**`, which need no regular expression.
+    #[cfg(test)]
+    COMPARED.set(COMPARED.get() + 1);
+    // Most patterns are plain names, `v*`, `*.lock` or `folder/**`, which need no regular expression.
     let plain = |text: &str| !text.contains(['*', '?', '+', '[', '\\']);
-    if plain(body) {
-        return body == name;
-    }
     if let Some(folder) = body.strip_suffix("**").filter(|folder| folder.ends_with('/') && plain(folder)) {
         return name.starts_with(folder);
     }
-    if let Some(head) = body.strip_suffix('*').filter(|head| plain(head)) {
-        return name.strip_prefix(head).is_some_and(|rest| !rest.contains('/'));
+    if !body.contains(['?', '+', '[', '\\']) && !body.contains("**") {
+        return fits(body, name);
     }
     KNOWN.with_borrow_mut(|known| {
         if !known.contains_key(body) {
@@ -55,6 +60,22 @@ fn matches(body: &str, name: &str) -> bool {
         }
         known[body].as_ref().is_some_and(|regex| regex.is_match(name))
     })
+}
+
+/// A pattern of literal text and single `*`, each of which stays within a path segment.
+fn fits(pattern: &str, name: &str) -> bool {
+    let Some((first, others)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut others = others;
+    // The first place of each text is as good as any later one: a `*` that takes more may take a `/`.
+    while let Some((text, more)) = others.split_once('*') {
+        let Some((skipped, after)) = rest.split_once(text) else { return false };
+        if skipped.contains('/') {
+            return false;
+        }
+        (rest, others) = (after, more);
+    }
+    rest.strip_suffix(others).is_some_and(|skipped| !skipped.contains('/'))
 }
 
 fn regex(body: &str) -> Result<Regex, String> {

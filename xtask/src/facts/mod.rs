@@ -67,7 +67,7 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// Files that changed since what `dependencies-changed` compares with; of manual and scheduled runs where nothing is
-    /// published.
+    /// published. Known only where a build of the event compares dependencies, see [`add_since_release`].
     pub since_release: Changed,
     /// By commit of a published image: the files that changed since.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -256,9 +256,30 @@ fn past(git: &Git<'_>, config: &Config, recorded: &Recorded) -> Facts {
     };
     let default_branch = named.or_else(|| git.default_branch()).unwrap_or_else(|| MAIN.into());
     let (changed, before) = git.changed(recorded, &default_branch);
-    let version = config.version_file.as_ref().map(|file| &file.version);
-    let since_release = git.since_release(&recorded.event, &changed, version, &default_branch);
+    let compares = |build: &Build| {
+        crate::plan::policy_of(&recorded.event, build).is_ok_and(|policy| crate::plan::compares_dependencies(config, policy))
+    };
+    // Of a push and a pull request it is known by now.
+    let is_known = matches!(recorded.event, Event::PullRequest { .. } | Event::Branch { .. });
+    let since_release = if is_known || config.builds.iter().any(compares) {
+        compared(git, config, recorded, &changed, &default_branch)
+    } else {
+        Changed::default()
+    };
     Facts { commit: Some(commit), commit_time: Some(time), default_branch, changed, before, since_release, ..Facts::default() }
+}
+
+fn compared(git: &Git<'_>, config: &Config, recorded: &Recorded, changed: &Changed, default_branch: &str) -> Changed {
+    let version = config.version_file.as_ref().map(|file| &file.version);
+    git.since_release(&recorded.event, changed, version, default_branch)
+}
+
+/// Adds which files changed since the last version, also where no build of the event compares dependencies.
+pub fn add_since_release(runner: &Runner, repo: &Utf8Path, config: &Config, recorded: &Recorded, facts: &mut Facts) {
+    // Without a commit the reason is there already.
+    if facts.commit.is_some() && facts.since_release == Changed::default() {
+        facts.since_release = compared(&Git::new(runner, repo), config, recorded, &facts.changed, &facts.default_branch);
+    }
 }
 
 /// The branch that is checked out, and the default branch; `None` where git does not know.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::planner::Input;
 use super::{key, published};
-use crate::config::{Build, FreshWhen, Policy, WriteWhen};
+use crate::config::{Build, Config, FreshWhen, Policy, WriteWhen};
 use crate::deps;
 use crate::event::Event;
 use crate::facts::{self, Changed};
@@ -22,7 +22,12 @@ pub struct Fresh {
 
 /// `bases`: the images that it starts from, as written in its Dockerfile.
 pub fn fresh(input: &Input<'_>, build: &Build, policy: &Policy, bases: &[&str]) -> Fresh {
-    let dependencies_changed = dependencies_changed(input, build, policy);
+    // Thousands of files may have changed, so they are looked through only where the answer counts.
+    let dependencies_changed = if compares_dependencies(input.config, policy) {
+        dependencies_changed(input, build, policy)
+    } else {
+        (true, "nothing compares dependencies".to_owned())
+    };
     let (is_fresh, why) = match policy.fresh {
         _ if is_asked_for(input) => (true, "a rebuild was asked for".to_owned()),
         FreshWhen::Always => (true, "the event says so".into()),
@@ -37,6 +42,12 @@ fn is_asked_for(input: &Input<'_>) -> bool {
     matches!(input.event, Event::Manual { rebuild: true, .. })
 }
 
+/// Whether changed dependencies decide about a fresh build or about its cache.
+pub fn compares_dependencies(config: &Config, policy: &Policy) -> bool {
+    let by_cache = || config.cache.as_ref().is_some_and(|cache| cache.write_when == WriteWhen::DependenciesChanged);
+    policy.fresh == FreshWhen::DependenciesChanged || by_cache()
+}
+
 /// Whether the bases of what is published count.
 pub fn asks_bases(input: &Input<'_>, policy: &Policy) -> bool {
     policy.fresh == FreshWhen::BasesChanged && !is_asked_for(input)
@@ -44,14 +55,9 @@ pub fn asks_bases(input: &Input<'_>, policy: &Policy) -> bool {
 
 /// Whether the commit of what is published counts: nothing else says what a manual or a scheduled run changes.
 pub fn asks_commit(input: &Input<'_>, policy: &Policy) -> bool {
-    let by_cache = || input.config.cache.as_ref().is_some_and(|cache| cache.write_when == WriteWhen::DependenciesChanged);
-    let is_asked = || match policy.fresh {
-        FreshWhen::DependenciesChanged => true,
-        // A fresh build writes its cache anyway.
-        FreshWhen::Always => false,
-        FreshWhen::Never | FreshWhen::BasesChanged => by_cache(),
-    };
-    matches!(input.event, Event::Manual { .. } | Event::Schedule { .. }) && !is_asked_for(input) && is_asked()
+    // A fresh build writes its cache anyway.
+    let is_asked = policy.fresh != FreshWhen::Always && compares_dependencies(input.config, policy);
+    matches!(input.event, Event::Manual { .. } | Event::Schedule { .. }) && !is_asked_for(input) && is_asked
 }
 
 fn dependencies_changed(input: &Input<'_>, build: &Build, policy: &Policy) -> (bool, String) {
@@ -285,6 +291,21 @@ mod tests {
             };
             assert_eq!(of(asked, published, since.clone(), release), (is_fresh, why), "{asked} {published:?} {since:?}");
         }
+    }
+
+    #[test]
+    fn changed_files_are_looked_through_only_where_the_answer_counts() {
+        let many = |of: usize| Changed::Files((0..of).map(|at| format!("docs/{at}/package.json").into()).collect());
+        let compared = |when: FreshWhen, files: usize| {
+            let before = crate::glob::COMPARED.get();
+            planned(when, "tag:v1.0.0", |facts| facts.since_release = many(files));
+            crate::glob::COMPARED.get() - before
+        };
+        for when in [FreshWhen::Never, FreshWhen::Always, FreshWhen::BasesChanged] {
+            assert_eq!(compared(when, 5_000), compared(when, 0), "{when:?}");
+        }
+        let once = compared(FreshWhen::DependenciesChanged, 5_000) - compared(FreshWhen::DependenciesChanged, 0);
+        assert_eq!(once, 5_000, "one pattern of one build");
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod touched;
 mod trust;
 mod versions;
 
+pub use fresh::compares_dependencies;
 pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
 pub use planner::plan;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::config::condition::{Subject, selects};
 use crate::context::Context;
 use crate::event::Event;
-use crate::{deps, report};
+use crate::{deps, facts, report};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {}
@@ -14,7 +14,8 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     let config = context.config()?;
     let only = context.only()?;
     let recorded = context.recorded()?;
-    let facts = context.facts(&recorded)?;
+    let mut facts = context.facts(&recorded)?;
+    facts::add_since_release(&context.runner, &context.repo, config, &recorded, &mut facts);
     let subject = |build| -> Subject<'_> {
         let build: &crate::config::Build = build;
         Subject { image: &build.image, id: &build.id, point: &build.axes, axes: &config.axes }
