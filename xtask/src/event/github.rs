@@ -16,13 +16,14 @@ pub fn read(env: &Env, file: &Value, rebuild_inputs: &[String]) -> Result<Record
         "pull_request" => told.pull_request()?,
         "merge_group" => told.merge_group(),
         "push" => told.push()?,
+        "release" => told.release()?,
         "schedule" => (Event::Schedule { branch: told.branch() }, Compare::Nothing),
         "workflow_dispatch" => (told.manual(rebuild_inputs), Compare::Nothing),
         "pull_request_target" => {
             return Err("pull_request_target runs foreign code with this repository's secrets (use pull_request)".into());
         }
         other => {
-            let known = "push, pull_request, merge_group, schedule or workflow_dispatch";
+            let known = "push, release, pull_request, merge_group, schedule or workflow_dispatch";
             return Err(format!("the event {other} has no meaning here (use {known})"));
         }
     };
@@ -103,7 +104,35 @@ impl<'a> Told<'a> {
             Some(_) if self.flag("forced") => Compare::Unknown("the push was forced".into()),
             before => Compare::Before(before),
         };
-        Ok((Event::Branch { name }, compare))
+        Ok((Event::Branch { name, forced: self.flag("forced") }, compare))
+    }
+
+    /// A release is the event of its tag. A draft has no tag yet, and no other change of a release changes the source.
+    fn release(&self) -> Result<(Event, Compare), String> {
+        let from_ref = Some(self.git_ref()).filter(|(kind, name)| *kind == "tags" && !name.is_empty());
+        let named = self.text("/release/tag_name").filter(|name| !name.is_empty());
+        let name = match (named, from_ref) {
+            (Some(name), Some((_, other))) if name != other => {
+                return Err(format!("the release is of the tag {name}, and GITHUB_REF is of the tag {other}"));
+            }
+            (Some(name), _) => name,
+            (None, Some((_, name))) => name.to_owned(),
+            (None, None) => return Err("neither the event file nor GITHUB_REF has the tag of the release".into()),
+        };
+        let is_draft = self.file.pointer("/release/draft").and_then(Value::as_bool).unwrap_or(false);
+        match self.text("/action").as_deref() {
+            None | Some("published" | "released" | "prereleased" | "created") if !is_draft => {
+                Ok((Event::Tag { name }, Compare::Nothing))
+            }
+            action => {
+                let what = if is_draft { "is a draft" } else { action.unwrap_or_default() };
+                let start = "start the workflow with `on: release: types: [published]`";
+                Err(format!(
+                    "the release of {name} {}{what}, so there is nothing to build ({start})",
+                    if is_draft { "" } else { "was " }
+                ))
+            }
+        }
     }
 
     fn manual(&self, rebuild_inputs: &[String]) -> Event {

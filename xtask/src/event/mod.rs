@@ -25,7 +25,12 @@ pub enum Event {
         base: Option<String>,
     },
     /// A push to a branch.
-    Branch { name: String },
+    Branch {
+        name: String,
+        /// The push replaced commits that the branch had.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        forced: bool,
+    },
     /// A pushed tag, its name as pushed (`v1.2.3`).
     Tag { name: String },
     /// `branch`: the one it runs on, `None` when only a flag said so (then the default branch).
@@ -45,7 +50,8 @@ impl Event {
             Event::PullRequest { number: Some(number), fork: false, .. } => format!("pr:{number}"),
             Event::PullRequest { number: Some(number), fork: true, .. } => format!("pr:{number}:fork"),
             Event::PullRequest { number: None, .. } => "merge-queue".into(),
-            Event::Branch { name } => format!("branch:{name}"),
+            Event::Branch { name, forced: false } => format!("branch:{name}"),
+            Event::Branch { name, forced: true } => format!("branch:{name}:forced"),
             Event::Tag { name } => format!("tag:{name}"),
             Event::Schedule { .. } => "schedule".into(),
             Event::Manual { rebuild: false, .. } => "manual".into(),

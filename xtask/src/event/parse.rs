@@ -3,8 +3,18 @@
 use super::Event;
 
 /// What may be typed; the first word of each is what a wrong one is compared with.
-const FORMS: [&str; 9] =
-    ["local", "pr:12", "pr:12:fork", "branch:dev", "tag:v1.2.3", "schedule", "manual", "manual:rebuild", "merge-queue"];
+const FORMS: [&str; 10] = [
+    "local",
+    "pr:12",
+    "pr:12:fork",
+    "branch:dev",
+    "branch:dev:forced",
+    "tag:v1.2.3",
+    "schedule",
+    "manual",
+    "manual:rebuild",
+    "merge-queue",
+];
 
 /// # Errors
 /// One line that says what is wrong, with the nearest form.
@@ -13,7 +23,10 @@ pub fn event(text: &str) -> Result<Event, String> {
     match (kind, rest) {
         ("local", None) => Ok(Event::Local),
         ("pr", Some(rest)) => pull_request(rest),
-        ("branch", Some(name)) => ref_name("branch", name).map(|()| Event::Branch { name: name.into() }),
+        ("branch", Some(rest)) => {
+            let (name, forced) = rest.strip_suffix(":forced").map_or((rest, false), |name| (name, true));
+            ref_name("branch", name).map(|()| Event::Branch { name: name.into(), forced })
+        }
         ("tag", Some(name)) => ref_name("tag", name).map(|()| Event::Tag { name: name.into() }),
         ("schedule", None) => Ok(Event::Schedule { branch: None }),
         ("manual", None) => Ok(Event::Manual { rebuild: false, branch: None }),
@@ -97,6 +110,7 @@ mod tests {
             ("pr:12:fork", r#"{"kind":"pull-request","number":12,"fork":true,"base":null}"#),
             ("merge-queue", r#"{"kind":"pull-request","number":null,"fork":false,"base":null}"#),
             ("branch:feature/x", r#"{"kind":"branch","name":"feature/x"}"#),
+            ("branch:feature/x:forced", r#"{"kind":"branch","name":"feature/x","forced":true}"#),
             ("branch:a-b_c@d+ü", r#"{"kind":"branch","name":"a-b_c@d+ü"}"#),
             ("tag:v1.2.3", r#"{"kind":"tag","name":"v1.2.3"}"#),
             ("schedule", r#"{"kind":"schedule","branch":null}"#),
@@ -128,6 +142,8 @@ mod tests {
             ("pr:12:frok", "`pr:12:frok` is not a pull request (write pr:12 or pr:12:fork)"),
             ("branch:", "`` is not the name of a branch: it is empty"),
             ("branch:feature/x y", "`feature/x y` is not the name of a branch: git allows no space in it"),
+            ("branch:forced:", "`forced:` is not the name of a branch: git allows no `:` in it"),
+            ("branch::forced", "`` is not the name of a branch: it is empty"),
             ("branch:a:b", "`a:b` is not the name of a branch: git allows no `:` in it"),
             ("branch:release/*", "`release/*` is not the name of a branch: git allows no `*` in it"),
             ("branch:a\tb", "`a\tb` is not the name of a branch: git allows no control"),

@@ -23,7 +23,7 @@ fn unknown(why: &str) -> Compare {
 
 #[test]
 fn recorded_runs() {
-    let branch = |name: &str| Event::Branch { name: name.into() };
+    let branch = |name: &str, forced: bool| Event::Branch { name: name.into(), forced };
     let tag = |name: &str| Event::Tag { name: name.into() };
     let manual = |rebuild: bool, branch: &str| Event::Manual { rebuild, branch: Some(branch.into()) };
     let table = [
@@ -31,10 +31,12 @@ fn recorded_runs() {
         ("pull-request-fork", pull_request(Some(13), true, "main"), target("a", "c")),
         ("pull-request-deleted-fork", pull_request(Some(14), true, "main"), target("a", "d")),
         ("merge-group", pull_request(None, false, "main"), target("a", "e")),
-        ("push", branch("feature/x"), Compare::Before(Some("a".repeat(40)))),
-        ("push-new-branch", branch("dev"), unknown("the branch is new")),
-        ("push-forced", branch("dev"), unknown("the push was forced")),
+        ("push", branch("feature/x", false), Compare::Before(Some("a".repeat(40)))),
+        ("push-new-branch", branch("dev", false), unknown("the branch is new")),
+        ("push-forced", branch("dev", true), unknown("the push was forced")),
         ("push-tag", tag("v1.2.3"), Compare::Nothing),
+        ("release", tag("v1.2.3"), Compare::Nothing),
+        ("release-prerelease", tag("chart/1.3.0-rc.1"), Compare::Nothing),
         ("schedule", Event::Schedule { branch: Some("main".into()) }, Compare::Nothing),
         ("manual", manual(false, "main"), Compare::Nothing),
         ("manual-rebuild", manual(true, "feature/x"), Compare::Nothing),
@@ -66,7 +68,7 @@ fn what_a_minimal_event_file_leaves_to_the_environment() {
     );
     assert_eq!(event("push", "refs/tags/v1.0.0", serde_json::Value::Null), Ok(Event::Tag { name: "v1.0.0".into() }));
     let pushed = read("push", "refs/heads/a/b", serde_json::json!({})).unwrap();
-    assert_eq!(pushed.event, Event::Branch { name: "a/b".into() });
+    assert_eq!(pushed.event, Event::Branch { name: "a/b".into(), forced: false });
     assert_eq!(pushed.compare, unknown("the event does not say what was there before the push"));
     for (inputs, rebuild) in [
         (serde_json::json!({"rebuild": "true"}), true),
@@ -100,6 +102,35 @@ fn events_without_a_meaning() {
 }
 
 #[test]
+fn what_happens_to_a_release() {
+    let read = |git_ref: &str, file: serde_json::Value| {
+        let env = [("GITHUB_EVENT_NAME", "release"), ("GITHUB_REF", git_ref)];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        github::read(&env, &file, &[]).map(|recorded| recorded.event)
+    };
+    let release = |action: &str, draft: bool| serde_json::json!({ "action": action, "release": { "tag_name": "v1.0.0", "draft": draft, "prerelease": false } });
+    let tag = || Ok(Event::Tag { name: "v1.0.0".into() });
+    for action in ["published", "released", "prereleased", "created"] {
+        assert_eq!(read("refs/tags/v1.0.0", release(action, false)), tag(), "{action}");
+    }
+    assert_eq!(read("refs/tags/v1.0.0", serde_json::Value::Null), tag(), "the event file of a local runner says nothing");
+    assert_eq!(read("refs/heads/main", release("published", false)), tag(), "the payload names the tag");
+    let hint = "so there is nothing to build (start the workflow with `on: release: types: [published]`)";
+    for action in ["edited", "unpublished", "deleted"] {
+        let error = read("refs/tags/v1.0.0", release(action, false)).unwrap_err();
+        assert_eq!(error, format!("the release of v1.0.0 was {action}, {hint}"));
+    }
+    for action in ["created", "unpublished", "published"] {
+        let error = read("refs/tags/v1.0.0", release(action, true)).unwrap_err();
+        assert_eq!(error, format!("the release of v1.0.0 is a draft, {hint}"), "{action}");
+    }
+    let error = read("refs/tags/v2.0.0", release("published", false)).unwrap_err();
+    assert_eq!(error, "the release is of the tag v1.0.0, and GITHUB_REF is of the tag v2.0.0");
+    let error = read("refs/heads/main", serde_json::Value::Null).unwrap_err();
+    assert_eq!(error, "neither the event file nor GITHUB_REF has the tag of the release");
+}
+
+#[test]
 fn flags_files_and_neither() {
     let flag = |text| read(Some(text), None, &Env::new(), &[]).unwrap();
     assert_eq!(flag("pr:12").compare, Compare::Target { base: None, head: None });
@@ -119,7 +150,7 @@ fn flags_files_and_neither() {
     let folder = tempfile::tempdir().unwrap();
     let path = Utf8Path::from_path(folder.path()).unwrap().join("event.json");
     std::fs::write(&path, r#"{"before": "0000000"}"#).unwrap();
-    assert_eq!(actions("push", path.as_str()).unwrap().event, Event::Branch { name: "x".into() });
+    assert_eq!(actions("push", path.as_str()).unwrap().event, Event::Branch { name: "x".into(), forced: false });
     assert_eq!(exit_code(&actions("", path.as_str()).unwrap_err()), Code::Usage, "in Actions nothing is guessed");
     std::fs::write(&path, "{").unwrap();
     assert_eq!(exit_code(&actions("push", path.as_str()).unwrap_err()), Code::Usage);
