@@ -25,7 +25,7 @@ pub struct Global {
     /// Only these builds: `python=3.10`, `image=base`, `id=…`, `python<3.9,runtime=cpu`. Several on one axis: or; on two: and.
     #[arg(long, global = true, value_name = "CONDITION")]
     pub only: Vec<String>,
-    /// Why we run: local, pr:12, pr:12:fork, branch:dev, tag:v1.2.3, schedule, manual, manual:rebuild, merge-queue. Default: what GitHub says, else local.
+    /// Why we run: local, pr:12, pr:12:fork, branch:dev, branch:dev:forced, tag:v1.2.3, schedule, manual, manual:rebuild, merge-queue. Default: what GitHub says, else local.
     #[arg(long, global = true)]
     pub event: Option<String>,
     /// Replay a recorded event.

@@ -1,4 +1,4 @@
-//! Moving tags move forward only: how what a tag points at now compares with what it would point at.
+//! Moving tags move forward only, or with their branch: how what a tag points at now compares with what it would point at.
 
 use std::cmp::Ordering;
 
@@ -56,6 +56,61 @@ pub enum Order {
 /// `git merge-base` and the like: how a commit stands to ours.
 pub type History<'a> = &'a (dyn Fn(&str) -> Result<Ancestry> + Sync);
 
+/// The branch of a run.
+pub struct Branch<'a> {
+    /// Tags that are made of its name, full references.
+    pub tags: Vec<String>,
+    /// The event says that commits of the branch were replaced.
+    pub forced: bool,
+    /// Whether the branch has a commit now; `None`: not known.
+    pub has: &'a (dyn Fn(&str) -> Result<Option<bool>> + Sync),
+}
+
+/// Compares what a tag has with ours: by its branch where the tag is made of the branch's name, else see [`order`].
+///
+/// # Errors
+/// Those of `history` and of the branch.
+pub fn compare(tag: &str, ours: &Ours, theirs: &Theirs, history: History<'_>, branch: &Branch<'_>) -> Result<Order> {
+    if branch.tags.iter().any(|follows| follows == tag) {
+        return follow(ours, theirs, history, branch);
+    }
+    order(ours, theirs, history)
+}
+
+/// A tag of a branch goes where the branch goes, also back and to another history. A run of a commit that the branch has
+/// left by now, or of an older one, moves nothing. Versions do not count.
+fn follow(ours: &Ours, theirs: &Theirs, history: History<'_>, branch: &Branch<'_>) -> Result<Order> {
+    let revision = theirs.revision.as_deref().filter(|revision| theirs.is_ours && !revision.is_empty());
+    let (Some(revision), Some(our)) = (revision, &ours.revision) else {
+        return Ok(Order::Unknown("it was not made by this pipeline".into()));
+    };
+    let ancestry = history(revision)?;
+    if ancestry == Ancestry::Same {
+        return Ok(Order::Same);
+    }
+    match (branch.has)(our)? {
+        Some(false) => {
+            let short = short(revision, 7);
+            return Ok(Order::Newer(format!("it is at commit {short}, and the branch does not have this commit now")));
+        }
+        Some(true) if (branch.has)(revision)? == Some(false) => return Ok(Order::Older),
+        None if branch.forced => return Ok(Order::Older),
+        _ => {}
+    }
+    Ok(by_commit(revision, ancestry))
+}
+
+fn by_commit(revision: &str, ancestry: Ancestry) -> Order {
+    let short = short(revision, 7);
+    match ancestry {
+        Ancestry::Before => Order::Older,
+        Ancestry::Same => Order::Same,
+        Ancestry::After => Order::Newer(format!("it is at commit {short}, which came later")),
+        Ancestry::Diverged => Order::Newer(format!("it is at commit {short}, which is not an ancestor of this one")),
+        Ancestry::Unknown => Order::Unknown(format!("it is at commit {short}, which is not in this repository")),
+    }
+}
+
 /// Compares by version where both have one, else by commit.
 ///
 /// # Errors
@@ -74,14 +129,9 @@ pub fn order(ours: &Ours, theirs: &Theirs, history: History<'_>) -> Result<Order
         let why = "it was not made by this pipeline and has no version tag";
         return Ok(if same_version { Order::Same } else { Order::Unknown(why.into()) });
     };
-    let short = short(revision, 7);
     Ok(match history(revision)? {
-        Ancestry::Before => Order::Older,
-        Ancestry::Same => Order::Same,
-        Ancestry::After => Order::Newer(format!("it is at commit {short}, which came later")),
         Ancestry::Diverged | Ancestry::Unknown if same_version => Order::Same,
-        Ancestry::Diverged => Order::Newer(format!("it is at commit {short}, which is not an ancestor of this one")),
-        Ancestry::Unknown => Order::Unknown(format!("it is at commit {short}, which is not in this repository")),
+        ancestry => by_commit(revision, ancestry),
     })
 }
 
@@ -152,6 +202,48 @@ mod tests {
             let theirs = Theirs { is_ours, version: version(their), revision, key: None };
             let order = order(&ours, &theirs, &|_| Ok(ancestry)).unwrap();
             assert!(format!("{order:?}").starts_with(expected), "{our} {their} {is_ours} {ancestry:?}: {order:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_of_a_branch_goes_with_it() {
+        use Ancestry::{After, Before, Diverged, Same, Unknown};
+        const NEITHER: (Option<bool>, Option<bool>) = (None, None);
+        let (left, gone, both) = ((Some(true), Some(false)), (Some(false), Some(true)), (Some(true), Some(true)));
+        // (how their commit stands to ours, whether the branch has ours and theirs, forced, first word of the answer)
+        let table = [
+            (Before, both, false, "Older"),
+            (Same, gone, false, "Same"),
+            // Somebody went back with `git reset`: their commit came after ours, and was taken off the branch.
+            (After, left, false, "Older"),
+            (After, left, true, "Older"),
+            // A queued run of an older commit.
+            (After, both, false, "Newer"),
+            (After, both, true, "Newer"),
+            (Diverged, left, false, "Older"),
+            (Diverged, both, false, "Newer"),
+            (Unknown, left, false, "Older"),
+            // A run of commits that were replaced meanwhile.
+            (Before, gone, false, "Newer"),
+            (Diverged, gone, true, "Newer"),
+            (Unknown, gone, false, "Newer"),
+            // Nobody can be asked: what the event says.
+            (After, NEITHER, false, "Newer"),
+            (After, NEITHER, true, "Older"),
+            (Diverged, NEITHER, false, "Newer"),
+            (Diverged, NEITHER, true, "Older"),
+            (Unknown, NEITHER, false, "Unknown"),
+            (Before, NEITHER, false, "Older"),
+        ];
+        for (ancestry, (has_ours, has_theirs), forced, expected) in table {
+            // The version went back with the branch.
+            let ours = Ours { version: version("v1.0.0"), revision: Some("ours".into()) };
+            let theirs = Theirs { is_ours: true, version: version("v2.0.0"), revision: Some("theirs".into()) };
+            let has = |commit: &str| Ok(if commit == "ours" { has_ours } else { has_theirs });
+            let branch = Branch { tags: vec!["r/a:dev".into()], forced, has: &has };
+            let of = |tag: &str| format!("{:?}", compare(tag, &ours, &theirs, &|_| Ok(ancestry), &branch).unwrap());
+            assert!(of("r/a:dev").starts_with(expected), "{ancestry:?} {has_ours:?} {has_theirs:?} {forced}: {}", of("r/a:dev"));
+            assert!(of("r/a:latest").starts_with("Newer"), "every other tag goes forward only");
         }
     }
 

@@ -30,7 +30,7 @@ impl Git<'_> {
                 self.target(base.as_deref(), head.as_deref(), branch)
             }
             (Compare::Before(Some(before)), _) => self.before_push(before),
-            (Compare::Before(None), Event::Branch { name }) => self.tracked(name),
+            (Compare::Before(None), Event::Branch { name, .. }) => self.tracked(name),
             (_, event) => Err(takes_everything(event).into()),
         };
         match before {
@@ -181,7 +181,30 @@ impl Git<'_> {
         })
     }
 
-    fn revision(&self, name: &str) -> Option<String> {
+    /// The tip that a branch has at origin now, fetched; `None`: origin has no such branch.
+    ///
+    /// Fetching adds to what git knows, as in [`Git::deepen`].
+    pub fn at_origin(&self, branch: &str) -> Result<Option<String>, String> {
+        let (remote, full) = (self.remote()?, format!("refs/heads/{branch}"));
+        let listed = self.raw("ask origin for the branch", &["ls-remote", "--quiet", &remote, &full])?;
+        let tip = listed.lines().filter_map(|line| line.split_once('\t')).find(|(_, name)| *name == full);
+        let Some((tip, _)) = tip else { return Ok(None) };
+        if !self.has(tip) {
+            let into = format!("+{full}:refs/remotes/{remote}/{branch}");
+            let fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", &remote, &into];
+            self.raw("fetch the branch", &fetch)?;
+        }
+        Ok(Some(tip.to_owned()))
+    }
+
+    /// `origin`, else the first remote.
+    fn remote(&self) -> Result<String, String> {
+        let remotes = self.line("list the remotes", &["remote"]).unwrap_or_default();
+        let remote = remotes.lines().find(|name| *name == "origin").or(remotes.lines().next());
+        remote.map(str::to_owned).ok_or_else(|| "it has no remote".into())
+    }
+
+    pub fn revision(&self, name: &str) -> Option<String> {
         self.line("look a revision up", &["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])
     }
 
@@ -195,10 +218,8 @@ impl Git<'_> {
         if !self.is_shallow() {
             return Ok(());
         }
-        let remotes = self.line("list the remotes", &["remote"]).unwrap_or_default();
-        let remote = remotes.lines().find(|name| *name == "origin").or(remotes.lines().next());
         let failed = |why: &str| format!("the clone is shallow and cannot be deepened: {why} (check it out with fetch-depth: 0)");
-        let remote = remote.ok_or_else(|| failed("it has no remote"))?;
+        let remote = self.remote().map_err(|why| failed(&why))?;
         // One at a time, because git locks what it fetches, and what has failed once is not tried for each who asks.
         let mut failures = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(why) = failures.get(self.repo) {
@@ -210,7 +231,7 @@ impl Git<'_> {
         let tags: &[&str] = if what.contains(&"--tags") { &[] } else { &["--no-tags"] };
         let fetch = ["fetch", "--quiet", "--unshallow", "--no-write-fetch-head", "--no-recurse-submodules"];
         let (flags, refs): (Vec<&str>, Vec<&str>) = what.iter().copied().partition(|word| word.starts_with("--"));
-        let words = [&fetch[..], tags, &flags, &[remote], &refs].concat();
+        let words = [&fetch[..], tags, &flags, &[&remote], &refs].concat();
         let fetched = self.raw_within(self.limit * HISTORY, "fetch the history", &words);
         fetched.map(drop).map_err(|why| {
             failures.insert(self.repo.to_owned(), why.clone());

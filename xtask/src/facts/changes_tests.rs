@@ -11,7 +11,7 @@ fn pull_request(base: Option<&str>, head: Option<&str>) -> Recorded {
 
 fn push(branch: &str, before: Option<&str>) -> Recorded {
     let compare = Compare::Before(before.map(str::to_owned));
-    Recorded { event: Event::Branch { name: branch.into() }, compare, default_branch: None }
+    Recorded { event: Event::Branch { name: branch.into(), forced: false }, compare, default_branch: None }
 }
 
 fn changed(lab: &Lab, folder: &str, recorded: &Recorded) -> Changed {

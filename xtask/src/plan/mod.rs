@@ -173,6 +173,9 @@ pub struct PushStage {
     pub tags: Vec<String>,
     /// Moving tags, full references, `latest` last.
     pub moving: Vec<String>,
+    /// Those of them that are made of the branch's name: they follow the branch, also back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follow: Vec<String>,
     pub replace: bool,
 }
 
@@ -258,7 +261,14 @@ pub mod testing {
             inputs: Vec::new(),
             parents: Vec::new(),
             test: TestStage { load: vec![format!("acme/{id}:local")], ..TestStage::default() },
-            push: PushStage { how: How::None, cache_from: Vec::new(), tags: Vec::new(), moving: Vec::new(), replace: false },
+            push: PushStage {
+                how: How::None,
+                cache_from: Vec::new(),
+                tags: Vec::new(),
+                moving: Vec::new(),
+                follow: Vec::new(),
+                replace: false,
+            },
             tests: Vec::new(),
             reasons: Vec::new(),
         }

@@ -183,7 +183,7 @@ fn build(
         Gate::Rebuild => How::Rebuild,
     };
     let load = tags.load(input, build, &repository);
-    let (once, moving) = if publishes { (tags.once, tags.moving) } else { (Vec::new(), Vec::new()) };
+    let tags = if publishes { tags } else { tags::Tags::default() };
     Ok(Build {
         id: build.id.clone(),
         image: build.image.clone(),
@@ -200,7 +200,14 @@ fn build(
         reused: None,
         parents: parents.iter().map(|parent| (parent.name.clone(), parent.is.clone())).chain(pins).collect(),
         test: TestStage { fresh: fresh.is_fresh, load, candidate, mark, cache_from: cache.from, cache_to: cache.to },
-        push: PushStage { how, cache_from: cache.push_from, tags: once, moving, replace: publishes && policy.replace },
+        push: PushStage {
+            how,
+            cache_from: cache.push_from,
+            tags: tags.once,
+            moving: tags.moving,
+            follow: tags.follow,
+            replace: publishes && policy.replace,
+        },
         tests: build.tests.clone(),
         platforms,
         repository,

@@ -150,7 +150,7 @@ pub fn policy_of<'a>(event: &Event, build: &'a Build) -> Result<&'a Policy, Stri
             }
             Err(format!("on.tag is for {} only", policy.matches.join(", ")))
         }
-        Event::Branch { name } => {
+        Event::Branch { name, .. } => {
             let branches = || build.on.iter().filter(|policy| matches!(policy.event, EventKey::Branch(_)));
             let exact = branches().find(|policy| policy.matches.contains(name));
             let found = exact.or_else(|| branches().find(|policy| glob::matches_any(&policy.matches, name)));

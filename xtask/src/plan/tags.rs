@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::planner::Input;
-use crate::config::{Build, Policy, placeholder};
+use crate::config::placeholder::{self, Piece, pieces};
+use crate::config::{Build, Policy};
 use crate::error::Fault;
 use crate::event::Event;
 use crate::facts::Facts;
@@ -26,6 +27,8 @@ pub struct Tags {
     pub once: Vec<String>,
     /// `latest` last.
     pub moving: Vec<String>,
+    /// Those of `moving` that are made of the branch's name.
+    pub follow: Vec<String>,
     /// Why a moving tag of the policy is not in `moving`.
     pub held_back: Vec<String>,
 }
@@ -73,8 +76,12 @@ pub fn tags(input: &Input<'_>, build: &Build, policy: &Policy, repository: &str)
         let tag = fill(input, build, template)?;
         check(&tag, template, &build.id)?;
         let reference = format!("{repository}:{tag}");
+        let follows = pieces(template).contains(&Piece::Name("branch"));
         if is_written_once(template) {
             tags.once.push(reference);
+        } else if follows {
+            tags.follow.push(reference.clone());
+            tags.moving.push(reference);
         } else if holds {
             let version = input.version.map(|version| version.text.as_str()).unwrap_or_default();
             tags.held_back.push(format!("{tag} stays where it is: {version} is a pre-release"));
@@ -87,6 +94,8 @@ pub fn tags(input: &Input<'_>, build: &Build, policy: &Policy, repository: &str)
     dedup(&mut tags.once);
     dedup(&mut tags.moving);
     tags.moving.retain(|reference| !tags.once.contains(reference));
+    dedup(&mut tags.follow);
+    tags.follow.retain(|reference| tags.moving.contains(reference));
     Ok(tags)
 }
 
@@ -136,7 +145,7 @@ pub fn told(event: &Event, version: Option<&Version>, name: &str) -> Option<Stri
         ("minor", _) => number(1),
         ("patch", _) => number(2),
         ("number", Event::PullRequest { number, .. }) => number.map(|number| number.to_string()),
-        ("branch", Event::Branch { name: branch }) => Some(as_tag(branch)),
+        ("branch", Event::Branch { name: branch, .. }) => Some(as_tag(branch)),
         ("branch", Event::Schedule { branch } | Event::Manual { branch, .. }) => branch.as_deref().map(as_tag),
         _ => None,
     }
@@ -219,6 +228,20 @@ mod tests {
         {
             assert!(of(&branch).unwrap_err().contains("runs call their own tags so"), "{branch}");
         }
+    }
+
+    #[test]
+    fn tags_of_a_branch_follow_it() {
+        let tags = "tags = ['edge-{branch}-{variant}', '{branch}', '{branch}-{sha7}', 'dev']\n";
+        let axes = "[axes]\na = ['1']\n[image.i]\nvariant = '{a}'\n";
+        let config = config(&format!("{axes}[on.branch.'feature/*']\n{tags}"));
+        let facts = Facts { commit: Some("0123456789".into()), ..Facts::default() };
+        let event = parse::event("branch:feature/x").unwrap();
+        let push = crate::plan::plan(&config, &event, &facts, &[]).unwrap().builds.remove(0).push;
+        let of = |names: &[&str]| names.iter().map(|name| format!("ghcr.io/acme/i-1:{name}")).collect::<Vec<_>>();
+        assert_eq!(push.tags, of(&["feature-x-0123456"]));
+        assert_eq!(push.moving, of(&["edge-feature-x-1", "feature-x", "dev"]));
+        assert_eq!(push.follow, of(&["edge-feature-x-1", "feature-x"]));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
-use crate::forward::{History, Order, Ours, look, order};
+use crate::forward::{Branch, History, Order, Ours, compare, look};
 use crate::journal::{Entry, Journal, Start};
 use crate::marks;
 use crate::registry::{Digest, Registry, Wrote, each, put, split};
@@ -81,6 +81,7 @@ pub struct Release<'a> {
     pub registry: &'a dyn Registry,
     pub ours: Ours,
     pub history: History<'a>,
+    pub branch: Branch<'a>,
     pub journal: &'a Journal,
     /// A deliberate step back: nothing is skipped for being newer.
     pub step_back: bool,
@@ -167,7 +168,7 @@ impl Release<'_> {
 
     fn order(&self, tag: &str, digest: &Digest) -> Result<Order> {
         let theirs = look(self.registry, &format!("{}@{digest}", split(tag).0))?;
-        order(&self.ours, &theirs, self.history)
+        compare(tag, &self.ours, &theirs, self.history, &self.branch)
     }
 
     fn write_all(&self, moves: &[Move], due: &[usize], outcomes: &mut [Outcome]) -> Result<()> {

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::undo::Back;
 use super::{Follows, Mark, Move, Outcome, Release, targets};
 use crate::exec::Runner;
-use crate::forward::Ours;
-use crate::history;
+use crate::forward::{Branch, Ours};
+use crate::history::{self, Tip};
 use crate::journal::{self, Journal};
 use crate::plan::Plan;
 use crate::publish::is_of_the_commit;
@@ -23,6 +23,10 @@ pub struct Work<'a> {
     pub ours: Ours,
     pub moves: Vec<Move>,
     pub marks: Vec<Mark>,
+    /// The branch of the run.
+    pub tip: Tip<'a>,
+    /// Tags that follow it.
+    pub follow: Vec<String>,
     /// Names the journal.
     pub run: &'a str,
     /// `--to`
@@ -33,7 +37,9 @@ impl<'a> Work<'a> {
     pub fn new(runner: &'a Runner, repo: &'a Utf8Path, plan: &Plan, run: &'a str) -> Work<'a> {
         let version = plan.version.as_deref().and_then(|text| Version::parse(text).ok());
         let ours = Ours { version, revision: plan.commit.clone() };
-        Work { runner, repo, ours, moves: Vec::new(), marks: Vec::new(), run, step_back: false }
+        let tip = Tip::of(runner, repo, plan);
+        let follow = plan.builds.iter().flat_map(|build| &build.push.follow).cloned().collect();
+        Work { runner, repo, ours, moves: Vec::new(), marks: Vec::new(), tip, follow, run, step_back: false }
     }
 }
 
@@ -96,7 +102,9 @@ fn with<T>(work: &Work<'_>, registry: &Live, journal: &Journal, run: impl FnOnce
     let revision = work.ours.revision.clone().unwrap_or_default();
     let history = |theirs: &str| history::ancestry(work.runner, work.repo, &revision, theirs);
     let ours = work.ours.clone();
-    run(&Release { registry, ours, history: &history, journal, step_back: work.step_back })
+    let has = |commit: &str| work.tip.has(commit);
+    let branch = Branch { tags: work.follow.clone(), forced: work.tip.forced, has: &has };
+    run(&Release { registry, ours, history: &history, branch, journal, step_back: work.step_back })
 }
 
 fn line(one: &Move, outcome: Outcome) -> Report {

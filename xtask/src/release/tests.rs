@@ -44,7 +44,8 @@ fn release(view: &View<'_>, n: u32, step_back: bool) -> Ran {
     let moves: Vec<Move> = TAGS.iter().map(|tag| Move { tag: (*tag).into(), digest: d(n) }).collect();
     let ours = Ours { version: Some(version), revision: Some("c".into()) };
     let history = |_: &str| Ok(Ancestry::Unknown);
-    let release = Release { registry: view, ours, history: &history, journal: &journal, step_back };
+    let branch = Branch { tags: Vec::new(), forced: false, has: &|_| Ok(None) };
+    let release = Release { registry: view, ours, history: &history, branch, journal: &journal, step_back };
     let result = release.run(&moves, &marks, &|_, _| true);
     let record = journal.so_far();
     if result.is_err() {
@@ -297,7 +298,9 @@ fn undone(latest: u32, meanwhile: impl Fn(&Memory), follows: Follows<'_>) -> [Op
     let mark = Mark { tag: released("r/a", "v1.3.0"), repository: "r/a".into(), digest: d(3) };
     let moves: Vec<Move> = TAGS.iter().map(|tag| Move { tag: (*tag).into(), digest: d(3) }).collect();
     let ours = Ours { version: Some(version), revision: None };
-    let release = Release { registry: &view, ours, history: &|_| Ok(Ancestry::Unknown), journal: &journal, step_back: false };
+    let branch = Branch { tags: Vec::new(), forced: false, has: &|_| Ok(None) };
+    let history = |_: &str| Ok(Ancestry::Unknown);
+    let release = Release { registry: &view, ours, history: &history, branch, journal: &journal, step_back: false };
     release.run(&moves, &[mark], &|_, _| true).unwrap();
     meanwhile(&memory);
     let record = crate::journal::read(&path).unwrap();

@@ -10,12 +10,13 @@ use crate::config::{Config, suggest};
 use crate::context::Context;
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::forward::{Order, Ours, look, order};
+use crate::forward::{Branch, Order, Ours, compare, look};
+use crate::history::{self, Tip};
 use crate::plan::{self, BY_NAME, Build, Plan, Skipped, Touch};
 use crate::receipt::{self, Receipt};
 use crate::registry::{Live, Registry as _, each};
 use crate::version::Version;
-use crate::{facts, history, report, visible};
+use crate::{facts, report, visible};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -137,10 +138,12 @@ fn tags(runner: &Runner, repo: &Utf8Path, plan: &Plan, build: &Build, registry: 
     let version = plan.version.as_deref().and_then(|text| Version::parse(text).ok());
     let ours = Ours { version, revision: plan.commit.clone() };
     let ancestry = |theirs: &str| history::ancestry(runner, repo, ours.revision.as_deref().unwrap_or_default(), theirs);
+    let tip = Tip::of(runner, repo, plan);
+    let branch = Branch { tags: build.push.follow.clone(), forced: tip.forced, has: &|commit| tip.has(commit) };
     each(&build.push.moving, |tag| {
         let becomes = match registry.digest(tag)? {
             None => "new".to_owned(),
-            Some(_) => match order(&ours, &look(registry, tag)?, &ancestry)? {
+            Some(_) => match compare(tag, &ours, &look(registry, tag)?, &ancestry, &branch)? {
                 Order::Older => "moves: what it has now is older".into(),
                 Order::Same => "moves if the image is another one: it has the same version or commit".into(),
                 Order::Newer(why) => format!("stays: {why}"),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod again;
+mod branch;
 mod builders;
 mod caches;
 mod checks;

@@ -87,8 +87,8 @@ pub struct Policy {
     pub fresh: Option<Fresh>,
     /// Default "read-write"; of a local run "read".
     pub cache: Option<CacheMode>,
-    /// Written once with {version}, {semver}, {sha}, {sha7} or {timestamp}; every other one moves, and only forward. []:
-    /// build and test only.
+    /// Written once with {version}, {semver}, {sha}, {sha7} or {timestamp}; every other one moves: with {branch} it follows
+    /// the branch, else it goes forward only. []: build and test only.
     pub tags: Option<Vec<String>>,
     /// Reads the inline cache of the images with these tags, and makes them carry it.
     pub cache_from_tags: Option<Vec<String>>,
