@@ -246,14 +246,31 @@ impl Context {
         Ok(self.config.get_or_init(|| config))
     }
 
-    /// The same of another source.
+    /// The same of another source. A release of before its repository had the file is built by the one that is here.
     pub fn config_of(&self, root: &Utf8Path) -> Result<Config> {
-        let mut config = self.runner.while_planning(|| config::load(root, &self.global.config, &self.env))?;
+        let file = &self.global.config;
+        let mut config = if root == self.repo {
+            self.runner.while_planning(|| config::load(root, file, &self.env))?
+        } else if self.has_config(root) {
+            self.runner.while_planning(|| config::load(root, file, &self.env)).with_context(|| {
+                let fault = Fault::usage(format!("cannot rebuild the released source by its own {file}"));
+                fault.hint("release a new version: the file of the old one was written for another version of this program")
+            })?
+        } else {
+            self.runner.while_planning(|| config::load_for(root, &self.repo, file, &self.env)).with_context(|| {
+                let fault = Fault::usage(format!("cannot rebuild the released source by today's {file}, for it has none"));
+                fault.hint("release a new version, which has what the file names")
+            })?
+        };
         if let Some(registry) = self.registry() {
             redirect(&mut config, registry);
         }
         config.rehearsal.clone_from(&self.rehearsal);
         Ok(config)
+    }
+
+    fn has_config(&self, root: &Utf8Path) -> bool {
+        root.join(&self.global.config).symlink_metadata().is_ok()
     }
 
     /// The plan of `--plan`, before `--only` takes its part.

@@ -115,7 +115,12 @@ fn lines(root: &Root, file: &str) -> Result<Vec<(String, Place)>, String> {
 
 /// The text of a file of the repository. Errors: it is not there, is no file, or not UTF-8.
 pub fn read(root: &Root, path: &Utf8Path) -> Result<String, String> {
-    let bytes = std::fs::read(root.join(path)).map_err(|error| match error.kind() {
+    let own = std::fs::read(root.join(path));
+    let bytes = match (own, root.today()) {
+        (Err(error), Some(today)) if error.kind() == std::io::ErrorKind::NotFound => std::fs::read(today.join(path)),
+        (own, _) => own,
+    };
+    let bytes = bytes.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("file `{path}` does not exist"),
         _ => format!("file `{path}` can't be read: {error}"),
     })?;

@@ -23,7 +23,15 @@ use crate::version::Version;
 ///
 /// Errors: one fault of usage that lists everything that is wrong, a line each.
 pub fn load(repo: &Utf8Path, file: &Utf8Path, env: &Env) -> Result<Config> {
-    let bytes = std::fs::read(repo.join(file)).map_err(|error| match error.kind() {
+    load_for(repo, repo, file, env)
+}
+
+/// Loads `file` of `today` for the source in `repo`. The version is that of `today`; a file of an axis may be in either.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_for(repo: &Utf8Path, today: &Utf8Path, file: &Utf8Path, env: &Env) -> Result<Config> {
+    let bytes = std::fs::read(today.join(file)).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Fault::usage(format!("cannot load {file}: it does not exist"))
             .hint("write it: `[image.web]` and a Dockerfile are enough; or name another with --config"),
         _ => Fault::usage(format!("cannot load {file}: {error}")),
@@ -32,16 +40,16 @@ pub fn load(repo: &Utf8Path, file: &Utf8Path, env: &Env) -> Result<Config> {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
         Fault::usage(format!("cannot load {file}: 1 fault\n{file}:{line}: not UTF-8 (save it as UTF-8)"))
     })?;
-    resolve(repo, file, &text, env, true)
+    resolve(&Root::of_source(repo, today), file, &text, env, true)
 }
 
 /// Like [`load`] with a text at hand; does not ask whether Dockerfiles, contexts and the like exist.
 #[cfg(test)]
 pub fn load_text(repo: &Utf8Path, file: &Utf8Path, text: &str, env: &Env) -> Result<Config> {
-    resolve(repo, file, text, env, false)
+    resolve(&Root::new(repo), file, text, env, false)
 }
 
-fn resolve(repo: &Utf8Path, file: &Utf8Path, text: &str, env: &Env, on_disk: bool) -> Result<Config> {
+fn resolve(root: &Root, file: &Utf8Path, text: &str, env: &Env, on_disk: bool) -> Result<Config> {
     let mut faults = Faults::new(file.as_str());
     let (mut document, broken) = tree::parse(text, &mut faults);
     check::check(&schema::schema(), &mut document, |line| broken.contains(&line), &mut faults);
@@ -49,11 +57,10 @@ fn resolve(repo: &Utf8Path, file: &Utf8Path, text: &str, env: &Env, on_disk: boo
         // What follows a syntax error was not understood: more would be guesswork.
         return Err(faults.into_error());
     }
-    let root = Root::new(repo);
     let written: File = serde_json::from_value(document.value.clone())?;
-    let config = config(file, &written, &document, &root, env, &mut faults);
+    let config = config(file, &written, &document, root, env, &mut faults);
     if on_disk && faults.is_empty() {
-        disk::check(&config, &root, &document, &mut faults);
+        disk::check(&config, root, &document, &mut faults);
     }
     if faults.is_empty() { Ok(config) } else { Err(faults.into_error()) }
 }
@@ -159,6 +166,9 @@ fn all_values(axes: &BTreeMap<String, Vec<String>>, images: &BTreeMap<&String, I
 
 /// The text of the version file. Faults: missing, empty, more than a line, not a version, not a tag.
 fn version(name: &str, root: &Root, document: &Document, faults: &mut Faults) -> Option<VersionFile> {
+    if let Some(today) = root.today() {
+        return version(name, &Root::new(today), document, faults);
+    }
     let line = document.line(&["version-file"]);
     let text = root.inside(name).and_then(|path| Ok((read(root, &path)?, path)));
     let (text, path) = text.map_err(|said| faults.at(line, format!("version-file: {said}"))).ok()?;

@@ -41,9 +41,9 @@ use serde::{Deserialize, Serialize};
 use crate::version::Version;
 use condition::Condition;
 pub use faults::suggest;
-pub use load::load;
 #[cfg(test)]
 pub use load::load_text;
+pub use load::{load, load_for};
 pub use types::{Cache, CacheMode, Check, FreshWhen, Gate, Retention, Scan, Secret, Severity, WriteWhen};
 
 /// The process environment, handed in: tests and golden plans bring their own.

@@ -9,6 +9,8 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 #[derive(Debug)]
 pub struct Root {
     repo: Utf8PathBuf,
+    /// Where the configuration is, if not here: the source is of a release that has none.
+    today: Option<Utf8PathBuf>,
     real: Option<Utf8PathBuf>,
     folders: RefCell<HashMap<Utf8PathBuf, bool>>,
     /// Most builds of an image name the same few.
@@ -19,10 +21,21 @@ impl Root {
     pub fn new(repo: &Utf8Path) -> Root {
         Root {
             repo: repo.to_owned(),
+            today: None,
             real: repo.canonicalize_utf8().ok(),
             folders: RefCell::default(),
             known: RefCell::default(),
         }
+    }
+
+    /// An older source, with the configuration of another folder.
+    pub fn of_source(repo: &Utf8Path, today: &Utf8Path) -> Root {
+        Root { today: (repo != today).then(|| today.to_owned()), ..Root::new(repo) }
+    }
+
+    /// Where the configuration is, if not with the source.
+    pub fn today(&self) -> Option<&Utf8Path> {
+        self.today.as_deref()
     }
 
     /// The path without `.` and `..`. Errors: it is empty, absolute or leaves the repository, also by a link.

@@ -159,12 +159,16 @@ impl Context {
         let Some(file) = config.version_file.as_ref().filter(|_| config.builds.iter().any(replaces)) else { return Ok(None) };
         match worktree::commit(&self.runner, &self.repo, &format!("refs/tags/{}", file.version.text))? {
             Some(commit) => {
-                report::note(&format!(
-                    "{} is released: its own source is built, commit {}",
-                    file.version.text,
-                    facts::short(&commit, 7)
-                ));
-                self.root_of(&commit).map(Some)
+                let (version, root) = (&file.version.text, self.root_of(&commit)?);
+                let commit = facts::short(&commit, 7);
+                report::note(&match self.has_config(root) {
+                    true => format!("{version} is released: its own source is built, commit {commit}"),
+                    false => format!(
+                        "{version} is released: its own source is built, commit {commit}, with today's {}, for it has none",
+                        self.global.config
+                    ),
+                });
+                Ok(Some(root))
             }
             None => Ok(None),
         }

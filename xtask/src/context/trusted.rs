@@ -198,6 +198,7 @@ fn differs(plan: &Plan, then: &Build, now: &Build, run: (&str, bool)) -> Option<
         ("local names", json!(then.test.load), json!(now.test.load)),
         ("tags", json!(then.push.tags), json!(now.push.tags)),
         ("moving tags", json!(then.push.moving), json!(now.push.moving)),
+        ("tags that follow the branch", json!(then.push.follow), json!(now.push.follow)),
         ("push", pushed(then), pushed(now)),
         ("labels", labels(then, now, plan.publishes), labels(now, now, plan.publishes)),
         ("key label", json!(label(then, KEY)), json!(then.key)),

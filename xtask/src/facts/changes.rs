@@ -8,8 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::git::Git;
-use super::{Changed, short};
+use super::{Changed, Facts, short};
+use crate::config::Config;
 use crate::event::{Compare, Event, Recorded};
+use crate::exec::Runner;
 use crate::version::Version;
 
 /// A whole history may take so many times longer than any other answer.
@@ -241,6 +243,20 @@ impl Git<'_> {
 
     fn is_shallow(&self) -> bool {
         self.line("see whether the clone is shallow", &["rev-parse", "--is-shallow-repository"]).as_deref() == Some("true")
+    }
+}
+
+/// Files that changed since the version that dependencies are compared with, see [`Git::since_release`].
+pub(super) fn compared(git: &Git<'_>, config: &Config, recorded: &Recorded, changed: &Changed, default_branch: &str) -> Changed {
+    let version = config.version_file.as_ref().map(|file| &file.version);
+    git.since_release(&recorded.event, changed, version, default_branch)
+}
+
+/// Adds which files changed since the last version, also where no build of the event compares dependencies.
+pub fn add_since_release(runner: &Runner, repo: &Utf8Path, config: &Config, recorded: &Recorded, facts: &mut Facts) {
+    // Without a commit the reason is there already.
+    if facts.commit.is_some() && facts.since_release == Changed::default() {
+        facts.since_release = compared(&Git::new(runner, repo), config, recorded, &facts.changed, &facts.default_branch);
     }
 }
 

@@ -36,6 +36,8 @@ use crate::error::Fault;
 use crate::event::{Event, Recorded};
 use crate::exec::Runner;
 use crate::plan::labels::MadeOf;
+pub use changes::add_since_release;
+use changes::compared;
 use content::Content;
 use git::Git;
 use ignore::Ignore;
@@ -267,19 +269,6 @@ fn past(git: &Git<'_>, config: &Config, recorded: &Recorded) -> Facts {
         Changed::default()
     };
     Facts { commit: Some(commit), commit_time: Some(time), default_branch, changed, before, since_release, ..Facts::default() }
-}
-
-fn compared(git: &Git<'_>, config: &Config, recorded: &Recorded, changed: &Changed, default_branch: &str) -> Changed {
-    let version = config.version_file.as_ref().map(|file| &file.version);
-    git.since_release(&recorded.event, changed, version, default_branch)
-}
-
-/// Adds which files changed since the last version, also where no build of the event compares dependencies.
-pub fn add_since_release(runner: &Runner, repo: &Utf8Path, config: &Config, recorded: &Recorded, facts: &mut Facts) {
-    // Without a commit the reason is there already.
-    if facts.commit.is_some() && facts.since_release == Changed::default() {
-        facts.since_release = compared(&Git::new(runner, repo), config, recorded, &facts.changed, &facts.default_branch);
-    }
 }
 
 /// The branch that is checked out, and the default branch; `None` where git does not know.

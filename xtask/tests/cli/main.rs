@@ -1,6 +1,7 @@
 //! The program from outside, without an engine: wrong input, and a `docker` that is absent, hangs, lies or dies.
 #![allow(clippy::unwrap_used)]
 
+mod adoption;
 mod builder;
 mod cache;
 mod checks;

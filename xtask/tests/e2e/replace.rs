@@ -52,3 +52,20 @@ fn a_released_version_is_rebuilt_from_its_tag_and_an_unreleased_one_is_taken_ove
     assert!(refused.stderr.contains("the version is released"), "{}", refused.stderr);
     assert_eq!(setting(&tiny, "latest"), "4");
 }
+
+#[test]
+fn a_version_of_before_images_toml_is_rebuilt_from_its_tag() {
+    let tiny = Tiny::of(1);
+    let images = std::fs::read_to_string(tiny.path().join("docker/images.toml")).unwrap();
+    std::fs::remove_file(tiny.path().join("docker/images.toml")).unwrap();
+    tiny.git(&["add", "--all"]);
+    tiny.git(&["commit", "--quiet", "-m", "before"]);
+    tiny.git(&["tag", "v0.1.0"]);
+    tiny.write("docker/images.toml", &images.replace("[on.manual]", &format!("{SCHEDULE}[on.manual]")));
+    tiny.write("Dockerfile", "FROM debian:bookworm-slim\nARG N\nENV SETTING=2\nRUN echo $N > /n\n");
+    tiny.version("v0.1.0");
+    let ran: Ran = tiny.command(&["ci", "--event", "schedule"]).output().unwrap().into();
+    let ran = ran.expect(0);
+    assert!(ran.stderr.contains("with today's docker/images.toml"), "{}", ran.stderr);
+    assert_eq!(setting(&tiny, "v0.1.0"), "1");
+}
