@@ -238,7 +238,8 @@ mod tests {
         for (ancestry, (has_ours, has_theirs), forced, expected) in table {
             // The version went back with the branch.
             let ours = Ours { version: version("v1.0.0"), revision: Some("ours".into()) };
-            let theirs = Theirs { is_ours: true, version: version("v2.0.0"), revision: Some("theirs".into()) };
+            let theirs =
+                Theirs { is_ours: true, version: version("v2.0.0"), revision: Some("theirs".into()), ..Theirs::default() };
             let has = |commit: &str| Ok(if commit == "ours" { has_ours } else { has_theirs });
             let branch = Branch { tags: vec!["r/a:dev".into()], forced, has: &has };
             let of = |tag: &str| format!("{:?}", compare(tag, &ours, &theirs, &|_| Ok(ancestry), &branch).unwrap());

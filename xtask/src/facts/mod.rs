@@ -10,6 +10,7 @@ mod heredoc;
 pub mod ignore;
 #[cfg(test)]
 pub mod lab;
+mod machine;
 pub mod mounted;
 mod predefined;
 pub mod reading;
@@ -41,6 +42,7 @@ use changes::compared;
 use content::Content;
 use git::Git;
 use ignore::Ignore;
+pub use machine::{emulates, host_platform, is_native, runs};
 
 /// Everything outside `images.toml` that decides a plan. Data, so that golden plans can be made of made-up facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,16 +186,6 @@ pub fn memory() -> u64 {
 /// The time, RFC 3339 in UTC.
 pub fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
-}
-
-/// `linux/amd64`: containers run on Linux, whatever this machine runs.
-pub fn host_platform() -> String {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("linux/{arch}")
 }
 
 /// Everything that a plan needs to know, in one go.
@@ -363,34 +355,6 @@ pub fn digest(parts: &[&str]) -> String {
         hash.update(part);
     }
     hex(&hash.finalize())
-}
-
-/// Whether programs of a platform run here without an emulator: processors of x86-64 run those of their 32-bit ancestor.
-pub fn is_native(platform: &str) -> bool {
-    is_native_on(&host_platform(), platform)
-}
-
-fn is_native_on(host: &str, platform: &str) -> bool {
-    platform == host || (host, platform) == ("linux/amd64", "linux/386")
-}
-
-/// Whether programs of a platform run here, in whatever way.
-pub fn runs(platform: &str) -> bool {
-    is_native(platform) || emulates(platform)
-}
-
-/// Whether the kernel runs programs of a foreign platform (binfmt_misc); false where that cannot be told.
-pub fn emulates(platform: &str) -> bool {
-    let arch = match platform.split('/').nth(1).unwrap_or_default() {
-        "arm64" => "aarch64",
-        "amd64" => "x86_64",
-        "386" => "i386",
-        other => other,
-    };
-    // Docker Desktop and OrbStack emulate without a word; elsewhere the kernel lists its interpreters.
-    let registered = |who: &str| Utf8Path::new("/proc/sys/fs/binfmt_misc").join(format!("{who}-{arch}")).exists();
-    // The second name is the sandbox's.
-    cfg!(target_os = "macos") || registered("qemu") || registered("slipway")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The one door, with real repositories.
 
 use super::lab::Lab;
+use super::machine::is_native_on;
 use super::*;
 use crate::config;
 use crate::event;

@@ -59,7 +59,7 @@ fn why_not(plan: &Plan, branches: &Branches) -> Option<String> {
         _ if !plan.publishes => Some(format!("{flag} publishes nothing here")),
         Event::Local | Event::PullRequest { .. } => Some(format!("{flag} publishes nothing")),
         Event::Tag { .. } => None,
-        Event::Branch { name } | Event::Schedule { branch: Some(name) } | Event::Manual { branch: Some(name), .. }
+        Event::Branch { name, .. } | Event::Schedule { branch: Some(name) } | Event::Manual { branch: Some(name), .. }
             if name != default =>
         {
             Some(format!("this run is of {}", of(name)))
@@ -236,7 +236,7 @@ mod tests {
     fn a_run_deletes_only_by_the_configuration_that_counts() {
         let manual = |branch: Option<&str>| Event::Manual { rebuild: false, branch: branch.map(str::to_owned) };
         let schedule = |branch: Option<&str>| Event::Schedule { branch: branch.map(str::to_owned) };
-        let branch = |name: &str| Event::Branch { name: name.into() };
+        let branch = |name: &str| Event::Branch { name: name.into(), forced: false };
         let pull_request = Event::PullRequest { number: Some(12), fork: false, base: None };
         // (event, whether it publishes, the branch of the checkout, why it deletes nothing)
         for (event, publishes, checked_out, expected) in [
