@@ -79,7 +79,7 @@ impl Context {
         let with_triggers = match ids.is_empty() {
             true => None,
             false => {
-                facts::add_bases(&self.runner, &self.repo, config, &mut facts, Bases { triggers, ..Bases::default() });
+                facts::add_bases(&self.runner, &self.repo, config, &mut facts, Bases { triggers, ..Bases::default() })?;
                 Some(plan::plan(config, &plan.event, &facts, &[])?)
             }
         };

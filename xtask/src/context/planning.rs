@@ -130,7 +130,7 @@ impl Context {
         let mirror = sandbox.and_then(|engine| engine.registry.as_deref());
         let look = |open| bases::look(&self.runner, open, mirror, &memory);
         let mut bases = look(&open);
-        facts::add_bases(&self.runner, root, config, &mut facts, bases.clone());
+        facts::add_bases(&self.runner, root, config, &mut facts, bases.clone())?;
         let commits = plan::commits(config, &recorded.event, &facts);
         facts::add_since(&self.runner, root, &mut facts, &commits);
         let plan = self.runner.while_planning(|| plan::plan(config, &recorded.event, &facts, only))?;
@@ -140,7 +140,7 @@ impl Context {
             return Ok(plan);
         }
         bases.extend(look(&more));
-        facts::add_bases(&self.runner, root, config, &mut facts, bases);
+        facts::add_bases(&self.runner, root, config, &mut facts, bases)?;
         plan::plan(config, &recorded.event, &facts, only)
     }
 

@@ -5,14 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Result;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use super::ignore::Ignore;
+use super::ignore::{self, Ignore};
+use super::parser;
 use super::sources::ALL;
 use super::tree::{Digests, Tree};
 use super::{Dockerfile, Facts};
 use crate::config::{Build, Config};
+use crate::error::Fault;
 use crate::registry::split;
 
 /// The files that a build takes, as hashes.
@@ -51,7 +54,10 @@ struct Asked<'a> {
 }
 
 /// Adds the contents of all builds to the facts. `stop` ends it early; the facts are of no use then.
-pub fn add(repo: &Utf8Path, config: &Config, facts: &mut Facts, stop: &(dyn Fn() -> bool + Sync)) {
+///
+/// # Errors
+/// Usage: a `.dockerignore` that is too long.
+pub fn add(repo: &Utf8Path, config: &Config, facts: &mut Facts, stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
     let mut asked: BTreeMap<Asked<'_>, Vec<&Build>> = BTreeMap::new();
     let own: BTreeSet<&Utf8Path> = config.builds.iter().map(|build| build.dockerfile.as_path()).collect();
     let own: BTreeSet<&Utf8Path> = own.into_iter().filter(|path| repo.join(ignore_of(path)).exists()).collect();
@@ -67,10 +73,7 @@ pub fn add(repo: &Utf8Path, config: &Config, facts: &mut Facts, stop: &(dyn Fn()
     let (mut digests, mut contents, mut same) = (Digests::default(), BTreeMap::new(), BTreeMap::new());
     for ((context, dockerfile), members) in groups {
         let file = dockerfile.map_or_else(|| context.join(".dockerignore"), ignore_of);
-        // One that cannot be read leaves nothing out here; the build itself will say what is wrong with it.
-        let file = Some(repo.join(file)).filter(|file| file.is_file());
-        let text = file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
-        let mut tree = Tree::new(repo, context, Ignore::parse(&String::from_utf8_lossy(&text)));
+        let mut tree = Tree::new(repo, context, ignored_by(repo, &file)?);
         let patterns = || members.iter().flat_map(|(asked, _)| asked.patterns.iter().map(|(pattern, _)| *pattern));
         tree.read(&patterns().collect(), &mut digests, stop);
         if patterns().any(|pattern| tree.link(pattern).is_some()) {
@@ -85,6 +88,29 @@ pub fn add(repo: &Utf8Path, config: &Config, facts: &mut Facts, stop: &(dyn Fn()
         }
     }
     (facts.contents, facts.same_content) = (contents, same);
+    Ok(())
+}
+
+/// What a `.dockerignore` leaves out. One that cannot be read leaves nothing out here; the build itself will say what is
+/// wrong with it.
+fn ignored_by(repo: &Utf8Path, file: &Utf8Path) -> Result<Ignore> {
+    let path = repo.join(file);
+    if !path.is_file() {
+        return Ok(Ignore::default());
+    }
+    let excess = match super::read_at_most(&path, ignore::LONGEST) {
+        Err(_) => return Ok(Ignore::default()),
+        Ok(None) => format!("has more than {} KiB", ignore::LONGEST >> 10),
+        Ok(Some(bytes)) => {
+            let ignore = Ignore::parse(&parser::text(&bytes));
+            match ignore.excess() {
+                Some(excess) => excess,
+                None => return Ok(ignore),
+            }
+        }
+    };
+    let hint = "leave out whole folders, and patterns that others contain";
+    Err(Fault::usage(format!("{file} {excess}")).hint(hint).into())
 }
 
 /// `Dockerfile.dockerignore`

@@ -44,7 +44,8 @@ impl Context {
         let mut text = String::from("schema = 1\nnamespace = \"acme\"\n");
         let mut facts = Facts::default();
         for (image, steps) in dockerfiles {
-            let read = |steps: &str| dockerfile::read(&format!("FROM a\n{steps}\n"), &BTreeMap::new(), None, &[]).unwrap();
+            let read =
+                |steps: &str| dockerfile::read(format!("FROM a\n{steps}\n").as_bytes(), &BTreeMap::new(), None, &[]).unwrap();
             let path = format!("Dockerfile.{image}");
             facts.dockerfiles.insert(path.clone().into(), read(steps));
             text += &format!("[image.{image}]\ndockerfile = \"{path}\"\n");
@@ -55,7 +56,7 @@ impl Context {
             elsewhere.write(&format!("Dockerfile.{image}"), steps);
         }
         let config = config::load(elsewhere.path(), Utf8Path::new("images.toml"), &config::Env::new()).unwrap();
-        add(self.path(), &config, &mut facts, &|| false);
+        add(self.path(), &config, &mut facts, &|| false).unwrap();
         let content = |build: &Build| (build.id.clone(), facts.content(build).unwrap().clone());
         config.builds.iter().map(content).collect()
     }
@@ -211,7 +212,7 @@ fn what_is_excluded_does_not_count() {
     ] {
         let before = context.of(steps);
         assert_eq!((&before.whole, &before.always), (&None, &None), "{steps}");
-        let read = dockerfile::read(&format!("FROM a\n{steps}\n"), &BTreeMap::new(), None, &[]).unwrap();
+        let read = dockerfile::read(format!("FROM a\n{steps}\n").as_bytes(), &BTreeMap::new(), None, &[]).unwrap();
         assert_eq!(dockerfile::takes(".".into(), Some(&read), Some(&before), path.into()), seen, "{steps} {path}");
         context.write(path, &format!("{steps}{seen}"));
         assert_eq!(before.sources != context.of(steps).sources, seen, "{steps} {path}");
@@ -358,7 +359,7 @@ proptest! {
         let before = context.of(&steps);
         context.write(file, "2");
         let after = context.of(&steps);
-        let read = dockerfile::read(&format!("FROM a\n{steps}\n"), &BTreeMap::new(), None, &[]).unwrap();
+        let read = dockerfile::read(format!("FROM a\n{steps}\n").as_bytes(), &BTreeMap::new(), None, &[]).unwrap();
         let taken = dockerfile::takes(".".into(), Some(&read), Some(&after), Utf8Path::new(file));
         prop_assert_eq!(before.sources != after.sources, taken, "{} of {:?} with {:?}", file, sources, ignore);
     }

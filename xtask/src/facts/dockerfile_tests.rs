@@ -6,7 +6,7 @@ use super::*;
 
 fn read_with(text: &str, args: &[(&str, &str)], target: Option<&str>) -> Result<Dockerfile, String> {
     let args = args.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect();
-    read(text, &args, target, &[])
+    read(text.as_bytes(), &args, target, &[])
 }
 
 fn plain(text: &str) -> Dockerfile {
@@ -73,7 +73,7 @@ fn sources_of_the_context() {
         ("RUN --mount='type=bind,\"source=a,b\",dst=/s' ls", Some(&["a,b"])),
         ("RUN --mount=from=i,dst=/i \\\n # note\n --mount=\"src=a b\" ls", Some(&["a b"])),
         ("COPY --chown=\"a\" --from= c /", Some(&["c"])),
-        ("COPY --chown=\"a b\" c /", None),
+        ("COPY --chown=\"a b\" c /", Some(&["c"])),
         ("ARG BUILDARCH\nCOPY f-$BUILDARCH /x", None),
         ("RUN echo \"<<EOF\"\nCOPY a /x\nRUN <<EOF\nEOF", Some(&["a"])),
         ("ARG D=src\nCOPY $D/a /", Some(&["src/a"])),
@@ -119,7 +119,7 @@ fn what_is_unknown_is_no_empty_text() {
         assert_eq!(sources, expected.map(|all| all.iter().map(|&source| source.into()).collect()), "{text}");
     }
     // It may be each of the stages above, or an image: what one of them needs is needed.
-    let read = plain("ARG V=a\nARG W=${V//a/$$}\nFROM a AS one\nFROM b AS two\nFROM t${W} AS last");
+    let read = plain("ARG V=a\nARG W=${V//a/\\$}\nFROM a AS one\nFROM b AS two\nFROM t${W} AS last");
     assert_eq!(read.images, ["a", "b"]);
     let why = "FROM t${W}: `W` is not known before the build";
     assert_eq!((read.whole.as_deref(), read.always.as_deref()), (Some(why), Some(why)));
@@ -129,7 +129,7 @@ fn what_is_unknown_is_no_empty_text() {
 fn an_argument_without_a_value_yet_is_unknown() {
     let read = |text: &str, name: &str| {
         let args = Args::from([(name.to_owned(), None)]);
-        read(text, &args, None, &[]).unwrap_or_else(|error| panic!("{error} in\n{text}"))
+        read(text.as_bytes(), &args, None, &[]).unwrap_or_else(|error| panic!("{error} in\n{text}"))
     };
     let source = read("FROM a\nARG V=1\nCOPY x-$V y /", "V");
     let why = Some("`V` is not known before the build");
@@ -178,8 +178,8 @@ fn a_target_needs_its_own_stages_only() {
 fn each_platform_has_its_own_stages() {
     let text = "FROM x AS base-amd64\nFROM y AS base-arm64\nFROM base-${TARGETARCH}\nARG TARGETARCH\nCOPY bin-$TARGETARCH /";
     let platforms = ["linux/amd64".to_owned(), "linux/arm64".to_owned()];
-    let one = read(text, &BTreeMap::new(), None, &platforms[..1]).unwrap_or_else(|error| panic!("{error}"));
-    let two = read(text, &BTreeMap::new(), None, &platforms).unwrap_or_else(|error| panic!("{error}"));
+    let one = read(text.as_bytes(), &BTreeMap::new(), None, &platforms[..1]).unwrap_or_else(|error| panic!("{error}"));
+    let two = read(text.as_bytes(), &BTreeMap::new(), None, &platforms).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((one.images, one.sources), (vec!["x".to_owned()], Some(vec!["bin-amd64".to_owned()])));
     assert_eq!((two.images, two.sources.map(|all| all.len())), (vec!["x".to_owned(), "y".into()], Some(2)));
 }
@@ -189,7 +189,7 @@ fn the_node_that_builds_may_be_of_any_likely_platform() {
     let tools = "FROM scratch AS tool-amd64\nCOPY a /\nFROM scratch AS tool-arm64\nCOPY b /\n";
     let sources = |text: &str| {
         let platforms = ["linux/arm64".to_owned()];
-        read(&format!("{text}\nCOPY c /"), &Args::new(), None, &platforms).unwrap().sources.unwrap().concat()
+        read(format!("{text}\nCOPY c /").as_bytes(), &Args::new(), None, &platforms).unwrap().sources.unwrap().concat()
     };
     assert_eq!(sources(&format!("{tools}FROM tool-${{BUILDARCH}}")), "abc");
     assert_eq!(sources(&format!("ARG TOOL=tool-$BUILDARCH\n{tools}FROM $TOOL AS own")), "abc");
@@ -222,8 +222,6 @@ fn faults() {
         ("FROM ${X:?which}", "FROM ${X:?which}: `X`: which cannot be filled in"),
         ("ARG X=abc\nFROM ${X:%c}", "FROM ${X:%c}: `${X%…}` cannot be filled in"),
         ("FROM a\nARG I=b\nCOPY --from=$I / /", "--from=$I: BuildKit fills in no variables here"),
-        ("FROM a\nNOPE x", ""),
-        ("FROM a\nCOPY <<EOF /x\nno end", ""),
     ];
     for (text, expected) in table {
         let error = read_with(text, &[], None).expect_err(text);

@@ -2,29 +2,37 @@
 //!
 //! moby/buildkit, frontend/dockerfile/parser: `extractBuilderFlags`; frontend/dockerfile/instructions: `parseMount`.
 
-use std::borrow::Cow;
-
-use parse_dockerfile::Flag;
-
 use super::ignore::Ignore;
 
-/// Name → value, in order.
-pub struct Flags<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+/// Name and value of each, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Flags(Vec<(String, String)>);
 
-impl<'a> Flags<'a> {
-    /// As they were parsed, where they are plain; else cut anew from what stands behind the keyword.
-    pub fn new(parsed: &'a [Flag<'_>], behind: &str, escape: char) -> Flags<'a> {
-        let value = |flag: &'a Flag<'_>| flag.value.as_ref().map_or("", |value| &value.value);
-        let has_quotes = |text: &str| text.contains('"') || text.contains('\'') || text.contains(escape);
-        let special = |flag: &'a Flag<'_>| has_quotes(value(flag)) || has_quotes(&flag.name.value);
-        if !parsed.iter().any(special) {
-            return Flags(parsed.iter().map(|flag| (Cow::from(&*flag.name.value), Cow::from(value(flag)))).collect());
+impl Flags {
+    /// Cuts the flags off what follows a keyword. BuildKit takes each byte for a character here, so that those of
+    /// `ü` are two, and those of `à` contain white space.
+    pub fn cut(line: &[u8], escape: u8) -> (Flags, &[u8]) {
+        let (mut flags, mut rest) = (Flags::default(), skip_blanks(line));
+        while rest.starts_with(b"--") {
+            let (mut word, mut quote, mut bytes) = (String::new(), None, rest.iter());
+            while let Some(&byte) = bytes.next() {
+                match quote {
+                    None if is_blank(&byte) => break,
+                    None if byte == b'"' || byte == b'\'' => quote = Some(byte),
+                    Some(open) if open == byte => quote = None,
+                    _ if byte == escape => word.extend(bytes.next().map(|byte| char::from(*byte))),
+                    _ => word.push(char::from(byte)),
+                }
+            }
+            rest = skip_blanks(bytes.as_slice());
+            // `--` ends them.
+            if word == "--" {
+                break;
+            }
+            let (name, value) = word[2..].split_once('=').unwrap_or((&word[2..], ""));
+            flags.0.push((name.to_owned(), value.to_owned()));
         }
-        let pair = |word: String| match word.split_once('=') {
-            Some((name, value)) => (Cow::from(name.to_owned()), Cow::from(value.to_owned())),
-            None => (Cow::from(word), Cow::from("")),
-        };
-        Flags(words(&line(behind, escape), escape).into_iter().map(pair).collect())
+        (flags, rest)
     }
 
     pub fn get<'b>(&'b self, name: &'b str) -> Option<&'b str> {
@@ -49,20 +57,25 @@ impl<'a> Flags<'a> {
     }
 
     /// Those of `--mount`; `None`: BuildKit cannot read it either.
-    pub fn mounts(&self) -> impl Iterator<Item = Option<Mount<'_>>> {
+    pub fn mounts(&self) -> impl Iterator<Item = Option<Mount>> {
         self.all("mount").map(|value| fields(value).map(Mount))
-    }
-
-    /// Whether one has white space in it, of which the parser made sources of COPY.
-    pub fn has_space(&self) -> bool {
-        self.0.iter().any(|(name, value)| name.contains(char::is_whitespace) || value.contains(char::is_whitespace))
     }
 }
 
-/// `--mount=type=bind,source=a,target=/b`, by its fields.
-pub struct Mount<'a>(Vec<Cow<'a, str>>);
+/// White space among the characters of Latin-1.
+fn is_blank(byte: &u8) -> bool {
+    char::from(*byte).is_whitespace()
+}
 
-impl Mount<'_> {
+fn skip_blanks(bytes: &[u8]) -> &[u8] {
+    let blanks = bytes.iter().take_while(|byte| is_blank(byte)).count();
+    &bytes[blanks..]
+}
+
+/// `--mount=type=bind,source=a,target=/b`, by its fields.
+pub struct Mount(Vec<String>);
+
+impl Mount {
     pub fn get(&self, name: &str) -> Option<&str> {
         // The last one counts, and `from=` is as good as none.
         self.last(&[name]).filter(|value| name != "from" || !value.is_empty())
@@ -85,55 +98,16 @@ impl Mount<'_> {
     }
 }
 
-/// The line that an instruction is once its continued lines are joined.
-fn line(text: &str, escape: char) -> String {
-    let mut joined = String::new();
-    for (at, line) in text.lines().enumerate() {
-        if at > 0 && (line.trim().is_empty() || line.trim_start().starts_with('#')) {
-            continue;
-        }
-        match line.trim_end().strip_suffix(escape) {
-            Some(part) => joined.push_str(part),
-            None => {
-                joined.push_str(line);
-                break;
-            }
-        }
-    }
-    joined
-}
-
-/// The words at the beginning of a line that begin with `--`, without that.
-fn words(line: &str, escape: char) -> Vec<String> {
-    let (mut words, mut chars) = (Vec::new(), line.trim_start().chars());
-    while let Some(rest) = chars.as_str().trim_start().strip_prefix("--") {
-        let (mut word, mut quote) = (String::new(), None);
-        chars = rest.chars();
-        while let Some(c) = chars.next() {
-            match quote {
-                None if c.is_whitespace() => break,
-                None if c == '"' || c == '\'' => quote = Some(c),
-                Some(open) if open == c => quote = None,
-                _ if c == escape => word.extend(chars.next()),
-                _ => word.push(c),
-            }
-        }
-        // `--` ends them.
-        if word.is_empty() {
-            break;
-        }
-        words.push(word);
-    }
-    words
-}
-
 /// The fields of a line of CSV: `a,"b ""c"", d"`.
-fn fields(text: &str) -> Option<Vec<Cow<'_, str>>> {
+fn fields(text: &str) -> Option<Vec<String>> {
     let (mut fields, mut rest) = (Vec::new(), Some(text));
     while let Some(text) = rest {
         let Some(quoted) = text.strip_prefix('"') else {
             let (field, after) = text.split_once(',').map_or((text, None), |(field, after)| (field, Some(after)));
-            fields.push(Some(Cow::from(field)).filter(|field| !field.contains('"'))?);
+            if field.contains('"') {
+                return None;
+            }
+            fields.push(field.to_owned());
             rest = after;
             continue;
         };
@@ -145,7 +119,7 @@ fn fields(text: &str) -> Option<Vec<Cow<'_, str>>> {
             field.push('"');
             left = more;
         };
-        fields.push(Cow::from(field));
+        fields.push(field);
         rest = if behind.is_empty() { None } else { Some(behind.strip_prefix(',')?) };
     }
     Some(fields)
@@ -157,17 +131,30 @@ mod tests {
 
     #[test]
     fn words_of_flags() {
-        for (text, expected) in [
-            ("--a=b --c x --d", vec!["a=b", "c"]),
-            (r#" --mount=type=bind,"source=my files",target=/s ls"#, vec!["mount=type=bind,source=my files,target=/s"]),
-            (r#"--mount='type=bind,"src=a,b"' --x="a b"'c d'\ e f"#, vec![r#"mount=type=bind,"src=a,b""#, "x=a bc d e"]),
-            (r#"--a="\"b" -- --c"#, vec![r#"a="b"#]),
-            ("--a=1 \\\n  # note\n\n  --b=\"c \\  \nd\" e \\\n --f\n--g", vec!["a=1", "b=c d"]),
-            ("--a=\"open", vec!["a=open"]),
-            ("x --a", vec![]),
-        ] {
-            assert_eq!(words(&line(text, '\\'), '\\'), expected, "{text}");
+        let table: [(&str, &[&str], &str); 11] = [
+            ("--a=b --c x --d", &["a=b", "c="], "x --d"),
+            (r#" --mount=type=bind,"source=my files",target=/s ls"#, &["mount=type=bind,source=my files,target=/s"], "ls"),
+            (r#"--a='type=bind,"src=a,b"' --x="a b"'c d'\ e f"#, &[r#"a=type=bind,"src=a,b""#, "x=a bc d e"], "f"),
+            (r#"--a="\"b" -- --c"#, &[r#"a="b"#], "--c"),
+            (r"--a=x\\ \--b", &[r"a=x\"], r"\--b"),
+            (r"--a=x\", &["a=x"], ""),
+            ("--a=\"open b", &["a=open b"], ""),
+            ("x --a", &[], "x --a"),
+            ("--", &[], ""),
+            ("--a=ü b", &["a=Ã¼"], "b"),
+            ("--a=xàb c", &["a=xÃ"], "b c"),
+        ];
+        for (line, expected, rest) in table {
+            let (flags, left) = Flags::cut(line.as_bytes(), b'\\');
+            let flags: Vec<String> = flags.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            assert_eq!(
+                (flags.iter().map(String::as_str).collect::<Vec<_>>(), left),
+                (expected.to_vec(), rest.as_bytes()),
+                "{line}"
+            );
         }
+        assert_eq!(Flags::cut(b"--a=\xfc b", b'\\').0.get("a"), Some("ü"));
+        assert_eq!(Flags::cut(br"--a=\``b` c", b'`').0.get("a"), Some(r"\`b c"), "escaped by a backtick");
     }
 
     #[test]
@@ -179,7 +166,7 @@ mod tests {
             (r#""a"#, None),
             (r#""a"b"#, None),
         ] {
-            assert_eq!(fields(text), expected.map(|all| all.into_iter().map(Cow::from).collect()), "{text}");
+            assert_eq!(fields(text), expected.map(|all| all.into_iter().map(str::to_owned).collect()), "{text}");
         }
     }
 }

@@ -3,8 +3,6 @@
 //! By the rules of <https://docs.docker.com/build/concepts/context/#dockerignore-files> and BuildKit's order of matching.
 //! What cannot be read leaves files in: too many make a build too often, too few would make it too seldom.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 /// The patterns of one file, in order; the last that matches decides.
@@ -30,7 +28,8 @@ enum How {
     Prefix(String),
     /// `**/node_modules`, `**.pyc`
     Suffix(String),
-    Tokens(Vec<Token>),
+    /// In each of several ways.
+    Tokens(Vec<Vec<Token>>),
     /// Not understood: nothing is left out because of it.
     Unknown,
 }
@@ -42,15 +41,22 @@ enum Token {
     Any,
     /// `*`
     Star,
-    /// `**/` and `**` before more: any number of folders.
+    /// `**/`, or `**` before more, at the beginning of a name: any number of folders.
     Deep,
-    /// `**` at the end.
-    Rest,
+    /// `**` at the end: anything.
+    All,
     Set {
         negated: bool,
         ranges: Vec<(char, char)>,
     },
 }
+
+/// Bytes of a `.dockerignore`.
+pub const LONGEST: u64 = 256 << 10;
+/// Patterns of a `.dockerignore`; each file of a context is held against each of them.
+const MOST: usize = 10_000;
+/// Characters of its patterns that have wildcards.
+const WIDEST: usize = 32 << 10;
 
 impl From<Vec<String>> for Ignore {
     fn from(lines: Vec<String>) -> Ignore {
@@ -73,6 +79,17 @@ impl Ignore {
             None => clean(line),
         });
         lines.collect::<Vec<_>>().into()
+    }
+
+    /// Why matching could take minutes.
+    pub fn excess(&self) -> Option<String> {
+        let wide = self.rules.iter().filter(|rule| matches!(rule.how, How::Tokens(_)));
+        let width: usize = wide.map(|rule| rule.pattern.len()).sum();
+        match self.rules.len() {
+            count if count > MOST => Some(format!("has {count} patterns, and may have {MOST}")),
+            _ if width > WIDEST => Some(format!("has {width} bytes of patterns with wildcards, and may have {WIDEST}")),
+            _ => None,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -122,7 +139,7 @@ impl Rule {
             How::Prefix(prefix) => path.starts_with(prefix.as_str()),
             // `**/foo` is foo at the root, too.
             How::Suffix(suffix) => path.ends_with(suffix.as_str()) || suffix.strip_prefix('/') == Some(path),
-            How::Tokens(tokens) => fits(tokens, path) && run(tokens, path, &mut BTreeSet::new()),
+            How::Tokens(ways) => ways.iter().any(|tokens| fits(tokens, path) && run(tokens, &path.chars().collect::<Vec<_>>())),
             How::Unknown => self.exception,
         }
     }
@@ -145,7 +162,8 @@ impl Rule {
 impl How {
     fn of(pattern: &str) -> How {
         let special = |text: &str| text.contains(['*', '?', '[', ']', '\\']);
-        if pattern.is_empty() || pattern == "/" {
+        // Bytes that are no UTF-8 could be any.
+        if pattern.is_empty() || pattern == "/" || pattern.contains(char::REPLACEMENT_CHARACTER) {
             return How::Unknown;
         }
         if !special(pattern) {
@@ -157,7 +175,7 @@ impl How {
         if let Some(prefix) = pattern.strip_suffix("**").filter(|prefix| !special(prefix)) {
             return How::Prefix(prefix.to_owned());
         }
-        tokens(pattern).map_or(How::Unknown, How::Tokens)
+        tokens(pattern).and_then(ways).map_or(How::Unknown, How::Tokens)
     }
 }
 
@@ -169,7 +187,7 @@ fn tokens(pattern: &str) -> Option<Vec<Token>> {
         tokens.push(match c {
             '*' if chars.next_if_eq(&'*').is_some() => {
                 chars.next_if_eq(&'/');
-                if chars.peek().is_some() { Token::Deep } else { Token::Rest }
+                if chars.peek().is_some() { Token::Deep } else { Token::All }
             }
             '*' => Token::Star,
             '?' => Token::Any,
@@ -181,6 +199,31 @@ fn tokens(pattern: &str) -> Option<Vec<Token>> {
         });
     }
     Some(tokens)
+}
+
+/// `a**/b` is `ab`, or `a` and `/b` with anything between them. `None`: too many ways, or a set between stars that may be
+/// a slash.
+fn ways(tokens: Vec<Token>) -> Option<Vec<Vec<Token>>> {
+    const MOST: usize = 16;
+    let stars = tokens.iter().filter(|token| **token == Token::Star).count();
+    if stars > 1 && tokens.iter().any(|token| matches!(token, Token::Set { .. }) && token.is('/')) {
+        return None;
+    }
+    let mut ways: Vec<Vec<Token>> = vec![Vec::with_capacity(tokens.len())];
+    let mut before = Token::Char('/');
+    for token in tokens {
+        if token == Token::Deep && before != Token::Char('/') {
+            let through = |way: &Vec<Token>| [way.as_slice(), &[Token::All, Token::Char('/')]].concat();
+            ways.extend(ways.iter().map(through).collect::<Vec<_>>());
+        } else {
+            ways.iter_mut().for_each(|way| way.push(token.clone()));
+        }
+        if ways.len() > MOST {
+            return None;
+        }
+        before = token;
+    }
+    Some(ways)
 }
 
 /// `a-z_]` after the `[`.
@@ -224,37 +267,62 @@ fn fits(tokens: &[Token], path: &str) -> bool {
             .all(|(a, b)| Some(a) == b)
 }
 
-/// `failed` keeps many stars from trying the same rest again and again.
-fn run(tokens: &[Token], path: &str, failed: &mut BTreeSet<(usize, usize)>) -> bool {
-    let Some((first, rest)) = tokens.split_first() else { return path.is_empty() };
-    let mut chars = path.chars();
-    let one = chars.next();
-    match first {
-        Token::Char(c) => one == Some(*c) && run(rest, chars.as_str(), failed),
-        Token::Any => one.is_some_and(|one| one != '/') && run(rest, chars.as_str(), failed),
-        Token::Set { negated, ranges } => {
-            one.is_some_and(|one| ranges.iter().any(|(from, to)| (*from..=*to).contains(&one)) != *negated)
-                && run(rest, chars.as_str(), failed)
+/// Only the last star and the last of those that take slashes may have to take more: what matched before them matched as
+/// early as it can, and they can take the rest.
+fn run(tokens: &[Token], path: &[char]) -> bool {
+    let (mut at, mut from) = (0, 0);
+    // The place behind such a token, and how far it has taken the path.
+    let mut star: Option<(usize, usize)> = None;
+    let mut deep: Option<(usize, usize)> = None;
+    loop {
+        match tokens.get(at) {
+            None if from == path.len() => return true,
+            Some(Token::Star) => {
+                at += 1;
+                star = Some((at, from));
+                continue;
+            }
+            Some(Token::Deep | Token::All) => {
+                at += 1;
+                (deep, star) = (Some((at, from)), None);
+                continue;
+            }
+            Some(token) if path.get(from).is_some_and(|c| token.is(*c)) => {
+                (at, from) = (at + 1, from + 1);
+                continue;
+            }
+            _ => {}
         }
-        Token::Rest => !path.contains('\n'),
-        Token::Star | Token::Deep => {
-            let here = (tokens.len(), path.len());
-            if failed.contains(&here) {
-                return false;
-            }
-            let found = if *first == Token::Star {
-                let end = path.find('/').unwrap_or(path.len());
-                let starts = path[..end].char_indices().map(|(at, _)| at).chain([end]);
-                starts.into_iter().any(|at| run(rest, &path[at..], failed))
-            } else {
-                let end = path.find('\n').unwrap_or(path.len());
-                let folders = path[..end].match_indices('/').map(|(at, _)| at + 1);
-                [0].into_iter().chain(folders).any(|at| run(rest, &path[at..], failed))
-            };
-            if !found {
-                failed.insert(here);
-            }
-            found
+        if let Some((behind, taken)) = star
+            && path.get(taken).is_some_and(|c| *c != '/')
+        {
+            (at, from) = (behind, taken + 1);
+            star = Some((at, from));
+        } else if let Some((behind, taken)) = deep
+            && let Some(more) = more(&tokens[behind - 1], path, taken)
+        {
+            (at, from) = (behind, more);
+            (deep, star) = (Some((at, from)), None);
+        } else {
+            return false;
+        }
+    }
+}
+
+/// How far `**/` or `**` takes a path when it takes the least more; no line end.
+fn more(token: &Token, path: &[char], taken: usize) -> Option<usize> {
+    let left = &path[taken..];
+    let length = if *token == Token::All { 1 } else { left.iter().position(|c| *c == '/')? + 1 };
+    (length <= left.len() && !left[..length].contains(&'\n')).then_some(taken + length)
+}
+
+impl Token {
+    fn is(&self, c: char) -> bool {
+        match self {
+            Token::Char(own) => *own == c,
+            Token::Any => c != '/',
+            Token::Set { negated, ranges } => ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated,
+            Token::Star | Token::Deep | Token::All => false,
         }
     }
 }

@@ -43,6 +43,11 @@ fn patterns() {
         ("a**", &["a", "ab", "ab/c"], &["xa", "x/a"]),
         ("a/**/b", &["a/b", "a/x/b", "a/x/y/b"], &["a/bx", "ab"]),
         ("a**/b", &["a/b", "ab", "ax/b", "ax/y/b"], &["x/a/b"]),
+        ("a*b**/c", &["abc", "abbc", "abx/c", "ab/x/c", "axb/c"], &["ab", "abxc", "a/b/c", "x/abc"]),
+        ("***/a", &["x/a", "x/y/a"], &["a", "xa"]),
+        ("*a*/**/*b*c", &["a/bc", "xax/y/z/xbxc", "aa/bbcc", "a/b/bc"], &["a/b/c", "b/bc", "a/cb"]),
+        ("**/*a/*/**/b", &["a/x/b", "y/xa/x/y/b", "a/a/a/b"], &["a/b", "b/x/b"]),
+        ("a/**/b/**/c*", &["a/b/c", "a/x/b/y/cx", "a/b/b/c"], &["a/c", "a/b/xc"]),
         ("**/a/**", &["a/b", "x/a/b", "x/a/b/c"], &["a", "xa/b"]),
         ("**/a/*.py", &["a/x.py", "y/a/x.py"], &["a/b/x.py"]),
         ("**/a?/*", &["ab/c", "x/ab/c"], &["a/c"]),
@@ -66,7 +71,7 @@ fn patterns() {
         ("a|!**/*.py", &["a/x", "a/b"], &["a/x.py", "a/b/c.py"]),
         ("node_modules|!node_modules/*/keep", &["node_modules/a/b"], &["node_modules/a/keep", "node_modules/a/keep/x"]),
         // Not understood, so nothing is left out.
-        ("[a|\\d|x[*]|y[._-]", &[], &["[a", "a", "0", "\\d", "xa", "y."]),
+        ("[a|\\d|x[*]|y[._-]|*[^a]b*c", &[], &["[a", "a", "0", "\\d", "xa", "y.", "xbc"]),
         ("*|![a", &[], &["a", "b/c"]),
     ];
     for &(lines, out, within) in table {
@@ -101,7 +106,22 @@ fn folders_that_need_no_walk() {
 }
 
 #[test]
+fn what_takes_minutes_is_too_much() {
+    let many = |line: &str, count: usize| Ignore::parse(&format!("{line}\n").repeat(count)).excess();
+    assert_eq!(many("a", 10_001).as_deref(), Some("has 10001 patterns, and may have 10000"));
+    assert_eq!(many("a", 10_000), None);
+    let wide = "has 40000 bytes of patterns with wildcards, and may have 32768";
+    assert_eq!(many("*a*b*c*d", 5_000).as_deref(), Some(wide));
+    assert_eq!(many(&"*a".repeat(20_000), 1).as_deref(), Some(wide));
+    assert_eq!(many("**/a", 9_000), None, "the end of a path is found at once");
+}
+
+#[test]
 fn many_stars_end() {
+    let slow = Ignore::parse(&format!("{}[z]\n{}[z]\n{}[z]", "*".repeat(9), "*a".repeat(2000), "**/*a".repeat(500)));
+    for path in ["a".repeat(4000), "aa/".repeat(1300), "a".repeat(200)] {
+        assert!(!slow.ignores(&path));
+    }
     let ignore = Ignore::parse(&format!("{}b\n{}c", "*a".repeat(40), "**/a*".repeat(30)));
     assert!(!ignore.ignores(&"a/".repeat(500)) && !ignore.ignores(&"a".repeat(2000)));
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 pub mod content;
+pub mod directives;
 pub mod dockerfile;
 mod entry;
 mod flags;
@@ -12,11 +13,13 @@ pub mod ignore;
 pub mod lab;
 mod machine;
 pub mod mounted;
+mod parser;
 mod predefined;
 pub mod reading;
 mod shell;
 mod source;
 mod sources;
+mod stages;
 mod taken;
 mod tree;
 mod volatile;
@@ -24,6 +27,7 @@ mod words;
 pub mod working;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::time::SystemTime;
 
 use anyhow::Result;
@@ -43,6 +47,7 @@ use content::Content;
 use git::Git;
 use ignore::Ignore;
 pub use machine::{emulates, host_platform, is_native, runs};
+pub use parser::Unread;
 
 /// Everything outside `images.toml` that decides a plan. Data, so that golden plans can be made of made-up facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +170,9 @@ pub struct Dockerfile {
     /// The image of `# syntax=`; also among `images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syntax: Option<String>,
+    /// The first part of it that this program cannot read; BuildKit decides whether it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<Unread>,
 }
 
 /// The environment; what is not UTF-8 is left out.
@@ -211,7 +219,7 @@ pub fn gather(
         let present = scope.spawn(|| (git().dirty(), git().branch(), git().source()));
         (facts.dockerfiles, facts.variants) = reading::read_all(repo, config, &recorded.event, rendered)?;
         facts.mounted = mounted(repo, config);
-        content::add(repo, config, &mut facts, &|| runner.is_interrupted());
+        content::add(repo, config, &mut facts, &|| runner.is_interrupted())?;
         let ended = |_| Fault::failed("cannot ask git: the thread that did has ended");
         anyhow::Ok((past.join().map_err(ended)?, present.join().map_err(ended)?))
     })?;
@@ -286,13 +294,17 @@ pub fn git_folders(runner: &Runner, repo: &Utf8Path) -> Vec<Utf8PathBuf> {
 }
 
 /// Adds what registries say of the bases. A base with ONBUILD steps makes the whole context count.
-pub fn add_bases(runner: &Runner, repo: &Utf8Path, config: &Config, facts: &mut Facts, bases: Bases) {
+///
+/// # Errors
+/// Usage: a `.dockerignore` that is too long.
+pub fn add_bases(runner: &Runner, repo: &Utf8Path, config: &Config, facts: &mut Facts, bases: Bases) -> Result<()> {
     (facts.bases, facts.triggers, facts.made_of) = (bases.digests, bases.triggers, bases.made_of);
     facts.platforms = bases.platforms;
     facts.is_asked = true;
     if !facts.triggers.is_empty() {
-        content::add(repo, config, facts, &|| runner.is_interrupted());
+        content::add(repo, config, facts, &|| runner.is_interrupted())?;
     }
+    Ok(())
 }
 
 /// Adds which files changed since the commits of what these tags hold.
@@ -334,6 +346,13 @@ fn mounted(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
     let mounts = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| &test.mounts);
     let paths: std::collections::BTreeSet<&Utf8PathBuf> = mounts.map(|(path, _)| path).collect();
     paths.into_iter().map(|path| (path.clone(), mounted::hash(&repo.join(path)))).collect()
+}
+
+/// The bytes of a file, of which no more is read than it may have; `None`: it has more.
+fn read_at_most(path: &Utf8Path, longest: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= longest))
 }
 
 /// Lower-case hex. Sixteen bytes at once: formatting each was an eighth of planning 1,024 builds.

@@ -21,7 +21,7 @@ type Read = (BTreeMap<Utf8PathBuf, Dockerfile>, BTreeMap<String, Dockerfile>);
 /// # Errors
 /// Usage faults: a Dockerfile that is not there, or is none.
 pub fn read_all(repo: &Utf8Path, config: &Config, event: &Event, rendered: &BTreeMap<Utf8PathBuf, String>) -> Result<Read> {
-    let (mut texts, mut by_build) = (BTreeMap::new(), BTreeMap::new());
+    let (mut files, mut by_build) = (BTreeMap::new(), BTreeMap::new());
     let mut by_path: BTreeMap<&Utf8PathBuf, (&Build, Dockerfile)> = BTreeMap::new();
     // What is wrong with it is said by the planner.
     let version = version(config, event).ok().flatten();
@@ -31,12 +31,13 @@ pub fn read_all(repo: &Utf8Path, config: &Config, event: &Event, rendered: &BTre
         if by_path.get(path).is_some_and(|(first, _)| same(first, build)) {
             continue;
         }
-        let text = match (rendered.get(path), texts.get(path)) {
-            (Some(text), _) | (None, Some(text)) => text,
-            (None, None) => texts.entry(path.clone()).or_insert(text_of(repo, build)?),
+        let bytes = match (rendered.get(path), files.get(path)) {
+            (Some(text), _) => text.as_bytes(),
+            (None, Some(bytes)) => Vec::as_slice(bytes),
+            (None, None) => files.entry(path.clone()).or_insert(bytes_of(repo, build)?),
         };
         let args = args(build, event, version.as_ref());
-        let read = dockerfile::read(text, &args, build.target.as_deref(), platforms(event, build));
+        let read = dockerfile::read(bytes, &args, build.target.as_deref(), platforms(event, build));
         let read = read.map_err(|error| Fault::usage(format!("{path} of {}: {error}", build.id)))?;
         match by_path.get(path) {
             None => drop(by_path.insert(path, (build, read))),
@@ -58,10 +59,17 @@ pub fn args(build: &Build, event: &Event, version: Option<&Version>) -> Args {
     build.args.iter().map(|(name, text)| (name.clone(), fill(text))).collect()
 }
 
-fn text_of(repo: &Utf8Path, build: &Build) -> Result<String> {
+/// Bytes of a Dockerfile: BuildKit sends it in a message, and refuses one that is longer.
+const LONGEST: u64 = 16 << 20;
+
+fn bytes_of(repo: &Utf8Path, build: &Build) -> Result<Vec<u8>> {
     let path = &build.dockerfile;
-    std::fs::read_to_string(repo.join(path)).map_err(|error| {
+    let bytes = super::read_at_most(&repo.join(path), LONGEST).map_err(|error| {
         let fault = Fault::usage(format!("cannot read {path} of {}: {error}", build.id));
-        fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image)).into()
+        fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image))
+    })?;
+    bytes.ok_or_else(|| {
+        let fault = Fault::usage(format!("{path} of {} has more than {} MiB", build.id, LONGEST >> 20));
+        fault.hint("BuildKit takes no longer Dockerfile; COPY what it has to hold from a file").into()
     })
 }

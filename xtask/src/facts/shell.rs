@@ -4,9 +4,12 @@
 
 use regex_lite::{NoExpand, Regex};
 
+/// Characters of a value times those of a pattern, and of what takes the place of matches: about 0.1 s.
+const LONGEST: usize = 1 << 22;
+
 /// `None`: BuildKit refuses the pattern.
 pub fn without_prefix(value: &str, pattern: &str, longest: bool) -> Option<String> {
-    let beginning = anchored(&pieces(pattern, longest)?)?;
+    let beginning = anchored(&pieces(value, pattern, longest)?)?;
     Some(value[beginning.find(value).map_or(0, |found| found.end())..].to_owned())
 }
 
@@ -14,7 +17,7 @@ pub fn without_prefix(value: &str, pattern: &str, longest: bool) -> Option<Strin
 ///
 /// `None`: BuildKit refuses the pattern.
 pub fn without_suffix(value: &str, pattern: &str, longest: bool) -> Option<String> {
-    let mut pieces = pieces(pattern, longest)?;
+    let mut pieces = pieces(value, pattern, longest)?;
     pieces.reverse();
     let value: String = value.chars().rev().collect();
     let left = &value[anchored(&pieces)?.find(&value).map_or(0, |found| found.end())..];
@@ -23,9 +26,9 @@ pub fn without_suffix(value: &str, pattern: &str, longest: bool) -> Option<Strin
 
 /// `None`: BuildKit refuses the pattern, or gives the `$` of the text a meaning.
 pub fn replaced(value: &str, pattern: &str, text: &str, all: bool) -> Option<String> {
-    let pattern = Regex::new(&pieces(pattern, true)?.concat()).ok()?;
+    let pattern = Regex::new(&pieces(value, pattern, true)?.concat()).ok()?;
     match all {
-        true if text.contains('$') => None,
+        true if text.contains('$') || (value.len() + 1) * text.len() > LONGEST => None,
         true => Some(pattern.replace_all(value, NoExpand(text)).into_owned()),
         false => Some(pattern.replacen(value, 1, NoExpand(text)).into_owned()),
     }
@@ -36,7 +39,10 @@ fn anchored(pieces: &[String]) -> Option<Regex> {
 }
 
 /// A regular expression for each character of the pattern.
-fn pieces(pattern: &str, longest: bool) -> Option<Vec<String>> {
+fn pieces(value: &str, pattern: &str, longest: bool) -> Option<Vec<String>> {
+    if value.len() * pattern.len() > LONGEST {
+        return None;
+    }
     let mut pieces = Vec::new();
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {

@@ -1,5 +1,7 @@
 //! What COPY and ADD take from the context: their sources as patterns, and whether a path is among them.
 
+use std::collections::BTreeSet;
+
 use super::ignore::Ignore;
 
 /// The whole context, as a pattern.
@@ -16,6 +18,8 @@ pub fn clean(source: &str) -> Option<String> {
             ".." => {
                 parts.pop();
             }
+            // Twice the same means no more.
+            "**" if parts.last() == Some(&"**") => {}
             part => parts.push(part),
         }
     }
@@ -31,35 +35,72 @@ pub fn takes(pattern: &str, excludes: Option<&Ignore>, path: &str) -> bool {
     folders(&pattern, &path.split('/').collect::<Vec<_>>(), &|below| !is_left(below))
 }
 
-/// `takes`: whether what stands below one of the folders that the pattern names is taken.
+/// `takes`: whether what stands below one of the folders that the pattern names is taken. All ways are followed at once.
 fn folders(pattern: &[&str], path: &[&str], takes: &dyn Fn(&[&str]) -> bool) -> bool {
-    match (pattern, path) {
-        ([], below) => takes(below),
-        (["**", rest @ ..], _) => {
-            folders(rest, path, takes) || path.split_first().is_some_and(|(_, below)| folders(pattern, below, takes))
+    let mut places = BTreeSet::new();
+    enter(pattern, 0, &mut places);
+    for (at, name) in path.iter().enumerate() {
+        if places.contains(&pattern.len()) && takes(&path[at..]) {
+            return true;
         }
-        (_, []) => false,
-        ([first, rest @ ..], [name, below @ ..]) => {
-            let (first, name) = (first.chars().collect::<Vec<_>>(), name.chars().collect::<Vec<_>>());
-            segment(&first, &name) && folders(rest, below, takes)
+        let name: Vec<char> = name.chars().collect();
+        let mut next = BTreeSet::new();
+        for place in places {
+            match pattern.get(place) {
+                Some(&"**") => enter(pattern, place, &mut next),
+                Some(part) if segment(&part.chars().collect::<Vec<_>>(), &name) => enter(pattern, place + 1, &mut next),
+                _ => {}
+            }
+        }
+        places = next;
+    }
+    places.contains(&pattern.len()) && takes(&[])
+}
+
+/// A place in the pattern, and that behind a `**`, which may be no folder.
+fn enter(pattern: &[&str], place: usize, places: &mut BTreeSet<usize>) {
+    let is_new = places.insert(place);
+    if is_new && pattern.get(place) == Some(&"**") {
+        enter(pattern, place + 1, places);
+    }
+}
+
+/// Only the last star may have to take more: what matched before it, matched as early as it can.
+fn segment(mut pattern: &[char], mut name: &[char]) -> bool {
+    let mut star = None;
+    loop {
+        if let ['*', rest @ ..] = pattern {
+            star = Some((rest, name));
+            pattern = rest;
+        } else if let Some((rest, left)) = step(pattern, name) {
+            (pattern, name) = (rest, left);
+        } else if pattern.is_empty() && name.is_empty() {
+            return true;
+        } else {
+            let Some((rest, [_, left @ ..])) = star else { return false };
+            star = Some((rest, left));
+            (pattern, name) = (rest, left);
         }
     }
 }
 
-fn segment(pattern: &[char], name: &[char]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        (['*', rest @ ..], _) => segment(rest, name) || name.split_first().is_some_and(|(_, name)| segment(pattern, name)),
-        (['?', rest @ ..], [_, name @ ..]) => segment(rest, name),
-        (['[', rest @ ..], [first, name @ ..]) => {
-            let Some(end) = bracket_end(rest) else { return false };
-            bracket(&rest[..end], *first) && segment(&rest[end + 1..], name)
+/// One character, and the part of the pattern that it matches, taken off.
+fn step<'p, 'n>(pattern: &'p [char], name: &'n [char]) -> Option<(&'p [char], &'n [char])> {
+    let (first, left) = name.split_first()?;
+    let rest = match pattern {
+        [] => return None,
+        ['?', rest @ ..] => rest,
+        ['[', rest @ ..] => {
+            let end = bracket_end(rest)?;
+            if !bracket(&rest[..end], *first) {
+                return None;
+            }
+            &rest[end + 1..]
         }
-        (['\\', exact, rest @ ..], [first, name @ ..]) | ([exact, rest @ ..], [first, name @ ..]) => {
-            exact == first && segment(rest, name)
-        }
-        _ => false,
-    }
+        ['\\', exact, rest @ ..] | [exact, rest @ ..] if exact == first => rest,
+        _ => return None,
+    };
+    Some((rest, left))
 }
 
 /// Where the `]` is that ends a class: not the first character, and not behind a backslash.
@@ -149,6 +190,16 @@ mod tests {
                 assert!(!takes(pattern, None, path), "{pattern} should not take {path}");
             }
         }
+    }
+
+    #[test]
+    fn many_stars_end() {
+        let name = "a".repeat(255);
+        assert!(!takes(&format!("{}b", "*a".repeat(100)), None, &name));
+        assert!(takes(&"*a".repeat(100), None, &name));
+        let (deep, path) = (format!("{}b", "**/a/".repeat(100)), "a/".repeat(300));
+        assert!(!takes(&deep, None, path.trim_end_matches('/')) && takes(&deep, None, &format!("{path}b/c")));
+        assert_eq!(clean("**/**/./**/x").as_deref(), Some("**/x"));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use super::ignore::Ignore;
 use super::sources;
 use super::words::Gap;
 
+/// Patterns of `--exclude` times sources of one step; beyond that everything counts.
+const MOST_EXCLUDES: usize = 100_000;
+
 /// What was found so far.
 #[derive(Default)]
 pub struct Taken {
@@ -46,6 +49,12 @@ impl Taken {
         self.all(why);
     }
 
+    /// What a step leaves out of each of its sources.
+    pub fn excludes(flags: &Flags, sources: usize) -> Ignore {
+        let is_much = flags.all("exclude").count().saturating_mul(sources) > MOST_EXCLUDES;
+        if is_much { Ignore::default() } else { flags.excludes() }
+    }
+
     pub fn source(&mut self, word: Result<String, Gap>) {
         self.source_without(word, &Ignore::default());
     }
@@ -62,13 +71,6 @@ impl Taken {
                 }
             }
             Err(gap) => self.all(format!("{} is not known before the build", gap.what)),
-        }
-    }
-
-    /// Of COPY and ADD.
-    pub fn flags(&mut self, flags: &Flags<'_>) {
-        if flags.has_space() {
-            self.all("a flag of COPY or ADD has white space in quotes".into());
         }
     }
 
@@ -95,10 +97,13 @@ impl Taken {
     }
 }
 
-/// `https://…`, `git@host:path`
+/// `https://…`, `git@host:path`; of another scheme it is a path.
 fn is_remote(source: &str) -> bool {
+    if let Some((scheme, _)) = source.split_once("://") {
+        return ["http", "https", "git", "ssh"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    }
     let scp = source.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(':')?.0)));
-    source.contains("://") || scp.is_some_and(|(user, host)| !user.contains('/') && !host.contains('/'))
+    scp.is_some_and(|(user, host)| !user.contains('/') && !host.contains('/'))
 }
 
 /// `….git#COMMIT`, `….git#COMMIT:folder`: full, because a short one may become another's beginning.

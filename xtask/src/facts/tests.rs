@@ -155,6 +155,9 @@ fn a_dockerfile_that_is_none() {
     let lab = lab();
     lab.write("work", "Dockerfile", "FRUM x\n");
     let error = gather_in(&lab, None, &Env::new()).unwrap_err();
-    assert_eq!(error.to_string(), "Dockerfile of app-py3.11: unknown instruction 'FRUM' at line 1 column 1");
+    assert_eq!(
+        error.to_string(),
+        "Dockerfile of app-py3.11: expected at least one FROM instruction (line 1: unknown instruction `FRUM`)"
+    );
     assert_eq!(crate::error::exit_code(&error), crate::error::Code::Usage);
 }

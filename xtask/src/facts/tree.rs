@@ -48,7 +48,7 @@ impl Tree {
         for pattern in patterns {
             let parts = if *pattern == sources::ALL { Vec::new() } else { pattern.split('/').collect() };
             let mut found = Vec::new();
-            let named = self.find("", &parts, &mut found).map(|()| found);
+            let named = self.find("", &parts, &mut found, &mut BTreeSet::new()).map(|()| found);
             self.named.insert((*pattern).to_owned(), named);
         }
         let named = self.named.values().flatten().flatten();
@@ -68,14 +68,24 @@ impl Tree {
     ///
     /// # Errors
     /// The link that it goes through or ends in, which BuildKit follows; a name that is not UTF-8.
-    fn find(&self, at: &str, parts: &[&str], found: &mut Vec<String>) -> Result<(), String> {
+    fn find<'p>(
+        &self,
+        at: &str,
+        parts: &'p [&'p str],
+        found: &mut Vec<String>,
+        seen: &mut BTreeSet<(String, usize)>,
+    ) -> Result<(), String> {
+        // Several `**` lead to one place in several ways.
+        if parts.contains(&"**") && !seen.insert((at.to_owned(), parts.len())) {
+            return Ok(());
+        }
         let Some((first, rest)) = parts.split_first() else {
             found.push(at.to_owned());
             return Ok(());
         };
         let deep = *first == "**";
         if deep {
-            self.find(at, rest, found)?;
+            self.find(at, rest, found, seen)?;
             if rest.is_empty() {
                 return Ok(());
             }
@@ -97,7 +107,7 @@ impl Tree {
                 continue;
             }
             match Kind::of(&metadata) {
-                Kind::Folder => self.find(&path, if deep { parts } else { rest }, found)?,
+                Kind::Folder => self.find(&path, if deep { parts } else { rest }, found, seen)?,
                 _ if deep => {}
                 Kind::Link => return Err(format!("the link {path}")),
                 _ if rest.is_empty() => found.push(path),

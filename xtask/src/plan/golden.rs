@@ -80,7 +80,7 @@ pub(crate) fn facts(root: &Utf8Path, config: &Config, changed: Option<&[&str]>) 
         let read = || std::fs::read_to_string(root.join(&build.dockerfile)).unwrap();
         let text = rendered.get(&build.dockerfile).cloned().unwrap_or_else(read);
         let args = reading::args(build, &Event::Local, None);
-        let read = dockerfile::read(&text, &args, build.target.as_deref(), &build.platforms).unwrap();
+        let read = dockerfile::read(text.as_bytes(), &args, build.target.as_deref(), &build.platforms).unwrap();
         dockerfiles.insert(build.dockerfile.clone(), read);
     }
     let pin = |image: &String| (image.clone(), Some(format!("sha256:{}", crate::facts::hex(&Sha256::digest(image)))));

@@ -148,6 +148,11 @@ fn build(
         warnings.extend(content.volatile.iter().map(|what| format!("never reused: {what}")));
     }
 
+    if let Some(unread) = input.facts.dockerfile(build).and_then(|dockerfile| dockerfile.unread.as_ref()) {
+        let (path, line, why) = (&build.dockerfile, unread.line, &unread.why);
+        warnings.push(format!("{path}:{line}: {why}: the whole context counts, and nothing built before is reused"));
+    }
+
     let tags = tags::tags(input, build, policy, &repository)?;
     reasons.extend(tags.held_back.iter().cloned());
     let may_publish = publishing_event(input) && build.publish && !is_lent;
