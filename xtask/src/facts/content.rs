@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ignore::{self, Ignore};
 use super::parser;
+use super::reading;
 use super::sources::ALL;
 use super::tree::{Digests, Tree};
 use super::{Dockerfile, Facts};
@@ -98,7 +99,7 @@ fn ignored_by(repo: &Utf8Path, file: &Utf8Path) -> Result<Ignore> {
     if !path.is_file() {
         return Ok(Ignore::default());
     }
-    let excess = match super::read_at_most(&path, ignore::LONGEST) {
+    let excess = match reading::read_at_most(&path, ignore::LONGEST) {
         Err(_) => return Ok(Ignore::default()),
         Ok(None) => format!("has more than {} KiB", ignore::LONGEST >> 10),
         Ok(Some(bytes)) => {

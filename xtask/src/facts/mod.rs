@@ -27,7 +27,6 @@ mod words;
 pub mod working;
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::time::SystemTime;
 
 use anyhow::Result;
@@ -218,7 +217,7 @@ pub fn gather(
         let past = scope.spawn(|| past(&git(), config, recorded));
         let present = scope.spawn(|| (git().dirty(), git().branch(), git().source()));
         (facts.dockerfiles, facts.variants) = reading::read_all(repo, config, &recorded.event, rendered)?;
-        facts.mounted = mounted(repo, config);
+        facts.mounted = mounted::all(repo, config);
         content::add(repo, config, &mut facts, &|| runner.is_interrupted())?;
         let ended = |_| Fault::failed("cannot ask git: the thread that did has ended");
         anyhow::Ok((past.join().map_err(ended)?, present.join().map_err(ended)?))
@@ -340,19 +339,6 @@ pub fn commit_times(runner: &Runner, repo: &Utf8Path) -> Result<BTreeMap<String,
 /// The web address of the repository in Actions, where `origin` may be a mirror.
 fn in_actions(env: &Env) -> Option<String> {
     Some(format!("{}/{}", env.get("GITHUB_SERVER_URL")?, env.get("GITHUB_REPOSITORY")?))
-}
-
-fn mounted(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
-    let mounts = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| &test.mounts);
-    let paths: std::collections::BTreeSet<&Utf8PathBuf> = mounts.map(|(path, _)| path).collect();
-    paths.into_iter().map(|path| (path.clone(), mounted::hash(&repo.join(path)))).collect()
-}
-
-/// The bytes of a file, of which no more is read than it may have; `None`: it has more.
-fn read_at_most(path: &Utf8Path, longest: u64) -> std::io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
-    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= longest))
 }
 
 /// Lower-case hex. Sixteen bytes at once: formatting each was an eighth of planning 1,024 builds.

@@ -1,12 +1,22 @@
 //! What tests mount, as one hash a path: the tests' part of the test key.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Result;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+
+/// Path → hash of all that tests mount.
+pub fn all(repo: &Utf8Path, config: &Config) -> BTreeMap<Utf8PathBuf, String> {
+    let mounts = config.builds.iter().flat_map(|build| &build.tests).flat_map(|test| &test.mounts);
+    let paths: BTreeSet<&Utf8PathBuf> = mounts.map(|(path, _)| path).collect();
+    paths.into_iter().map(|path| (path.clone(), hash(&repo.join(path)))).collect()
+}
 
 /// SHA-256 in hex over a file, or over the names, permissions and contents of everything in a folder; "" if there is no
 /// such path.

@@ -1,6 +1,7 @@
 //! The Dockerfile of every build as an event builds it: with its platforms, and arguments that it fills in.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -64,7 +65,7 @@ const LONGEST: u64 = 16 << 20;
 
 fn bytes_of(repo: &Utf8Path, build: &Build) -> Result<Vec<u8>> {
     let path = &build.dockerfile;
-    let bytes = super::read_at_most(&repo.join(path), LONGEST).map_err(|error| {
+    let bytes = read_at_most(&repo.join(path), LONGEST).map_err(|error| {
         let fault = Fault::usage(format!("cannot read {path} of {}: {error}", build.id));
         fault.hint(format!("write it, or name another under [image.{}] dockerfile", build.image))
     })?;
@@ -72,4 +73,11 @@ fn bytes_of(repo: &Utf8Path, build: &Build) -> Result<Vec<u8>> {
         let fault = Fault::usage(format!("{path} of {} has more than {} MiB", build.id, LONGEST >> 20));
         fault.hint("BuildKit takes no longer Dockerfile; COPY what it has to hold from a file").into()
     })
+}
+
+/// The bytes of a file, of which no more is read than it may have; `None`: it has more.
+pub fn read_at_most(path: &Utf8Path, longest: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= longest))
 }
