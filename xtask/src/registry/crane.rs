@@ -38,6 +38,11 @@ pub fn config(effect: Effect, reference: &str) -> Cmd {
     cmd(effect, format!("read {reference}"), READ).args(["config", reference]).most(CONFIG)
 }
 
+/// A blob, `REPOSITORY@DIGEST`; `crane config` would read the manifest again first.
+pub fn blob(effect: Effect, reference: &str) -> Cmd {
+    cmd(effect, format!("read {reference}"), READ).args(["blob", reference])
+}
+
 /// `source` is `REPOSITORY@DIGEST` of the same repository.
 pub fn tag(effect: Effect, source: &str, tag: &str) -> Cmd {
     cmd(effect, format!("tag {source} as {tag}"), WRITE).args(["tag", source, tag])

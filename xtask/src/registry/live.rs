@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::packages::{self, Package};
 use super::said::{Said, said};
-use super::{Digest, Image, Listed, Node, Registry, Wrote, by_tags, crane, split};
+use super::{Digest, Image, Listed, Node, Registry, Wanted, Wrote, by_tags, crane, split};
 use crate::cmd::{Cmd, Effect};
 use crate::docker;
 use crate::error::Fault;
@@ -32,6 +32,8 @@ pub struct Live {
     cleanup: bool,
     /// `REPOSITORY@DIGEST` → its number at GitHub, of what was listed.
     numbers: Arc<Mutex<BTreeMap<String, String>>>,
+    /// `REPOSITORY@DIGEST` → the manifest, of what was listed.
+    manifests: Arc<Mutex<BTreeMap<String, Value>>>,
 }
 
 enum Answer {
@@ -43,7 +45,13 @@ enum Answer {
 
 impl Live {
     pub fn new(runner: &Runner) -> Live {
-        Live { runner: runner.clone(), has_crane: runner.which("crane").is_some(), cleanup: false, numbers: Arc::default() }
+        Live {
+            runner: runner.clone(),
+            has_crane: runner.which("crane").is_some(),
+            cleanup: false,
+            numbers: Arc::default(),
+            manifests: Arc::default(),
+        }
     }
 
     /// The same registry for undoing: works after Ctrl-C too.
@@ -161,6 +169,29 @@ impl Live {
         }
     }
 
+    /// The digest of a tag by the bytes of its manifest, which is remembered: whoever lists tags asks for it next.
+    fn digest_by_manifest(&self, reference: &str) -> Result<Option<Digest>> {
+        let Some(text) = self.text(&crane::manifest(self.effect(Effect::Probe), reference))? else { return Ok(None) };
+        let Ok(manifest) = serde_json::from_str::<Value>(&text) else { return self.digest(reference) };
+        // What was signed in the first format has not the digest of its bytes; nor has what was no UTF-8.
+        if manifest["schemaVersion"] != 2 || text.contains('\u{fffd}') {
+            return self.digest(reference);
+        }
+        let digest = Digest::of(text.as_bytes());
+        let name = format!("{}@{digest}", split(reference).0);
+        self.manifests.lock().unwrap_or_else(PoisonError::into_inner).insert(name, manifest);
+        Ok(Some(digest))
+    }
+
+    /// The manifest of `REPOSITORY@DIGEST`, which never changes.
+    fn listed_manifest(&self, reference: &str) -> Result<Option<Value>> {
+        let known = self.manifests.lock().unwrap_or_else(PoisonError::into_inner).get(reference).cloned();
+        match known {
+            Some(manifest) => Ok(Some(manifest)),
+            None => self.json(&crane::manifest(self.effect(Effect::Probe), reference)),
+        }
+    }
+
     /// What a tool prints; `None`: there is no such thing.
     fn text(&self, cmd: &Cmd) -> Result<Option<String>> {
         match self.ask(cmd)? {
@@ -233,8 +264,10 @@ impl Registry for Live {
         }
     }
 
-    fn list(&self, repository: &str) -> Result<Vec<Listed>> {
-        let Some(package) = Package::of(repository) else { return by_tags(self, repository) };
+    fn list(&self, repository: &str, wanted: Wanted<'_>) -> Result<Vec<Listed>> {
+        let Some(package) = Package::of(repository) else {
+            return by_tags(self, repository, wanted, |name| self.digest_by_manifest(name));
+        };
         if self.runner.which("gh").is_none() {
             let fault = Fault::not_ready(format!("cannot list the packages of ghcr.io/{} without gh", package.owner));
             return Err(fault.hint("install gh (https://cli.github.com), which GitHub's runners have").into());
@@ -261,22 +294,27 @@ impl Registry for Live {
     }
 
     fn node(&self, reference: &str) -> Result<Option<Node>> {
-        let read = self.effect(Effect::Probe);
-        let Some(manifest) = self.json(&crane::manifest(read, reference))? else { return Ok(None) };
+        let Some(manifest) = self.listed_manifest(reference)? else { return Ok(None) };
         let digest = |text: &Value| Digest::parse(text.as_str()?).ok();
         let named = manifest["manifests"].as_array().into_iter().flatten();
-        let image = match children(&manifest, reference).into_iter().next() {
-            Some(first) => self.json(&crane::config(read, &first))?,
-            None if manifest["config"]["mediaType"].as_str().is_some_and(|kind| kind.contains("image")) => {
-                self.json(&crane::config(read, reference))?
-            }
-            None => None,
-        };
         Ok(Some(Node {
             children: named.filter_map(|child| digest(&child["digest"])).collect(),
             subject: digest(&manifest["subject"]["digest"]),
-            image: image.as_ref().map(Image::from_config),
         }))
+    }
+
+    fn first_image(&self, reference: &str) -> Result<Option<Image>> {
+        let Some(manifest) = self.listed_manifest(reference)? else { return Ok(None) };
+        let (read, config) = (self.effect(Effect::Probe), &manifest["config"]);
+        let repository = reference.split('@').next().unwrap_or(reference);
+        let image = match (children(&manifest, reference).into_iter().next(), config["digest"].as_str()) {
+            (Some(first), _) => self.json(&crane::config(read, &first))?,
+            (None, Some(digest)) if config["mediaType"].as_str().is_some_and(|kind| kind.contains("image")) => {
+                self.json(&crane::blob(read, &format!("{repository}@{digest}")))?
+            }
+            (None, _) => None,
+        };
+        Ok(image.as_ref().map(Image::from_config))
     }
 
     fn tag(&self, repository: &str, digest: &Digest, reference: &str) -> Result<Wrote> {

@@ -5,13 +5,15 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 
-use super::{Digest, Image, Listed, Node, Registry, Wrote, by_tags, split};
+use super::{Digest, Image, Listed, Node, Registry, Wanted, Wrote, by_tags, split};
 
 /// What is about to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     Read(String),
     List(String),
+    /// The configuration of an image.
+    Image(String),
     Write(String),
     Remove(String),
 }
@@ -91,8 +93,8 @@ impl Registry for View<'_> {
         Ok(tags.keys().map(|name| split(name)).filter(|(name, _)| *name == repository).map(|(_, tag)| tag.to_owned()).collect())
     }
 
-    fn list(&self, repository: &str) -> Result<Vec<Listed>> {
-        let mut listed = by_tags(self, repository)?;
+    fn list(&self, repository: &str, wanted: Wanted<'_>) -> Result<Vec<Listed>> {
+        let mut listed = by_tags(self, repository, wanted, |name| self.digest(name))?;
         let images = self.memory.images.lock().unwrap();
         let untagged = images.keys().filter(|_| self.memory.lists_all);
         let untagged: Vec<&Digest> = untagged.filter(|digest| !listed.iter().any(|known| known.digest == **digest)).collect();
@@ -117,7 +119,13 @@ impl Registry for View<'_> {
         let Some(digest) = digest else { return Ok(None) };
         let Some(images) = self.memory.images.lock().unwrap().get(&digest).cloned() else { return Ok(None) };
         let (children, subject) = self.memory.links.lock().unwrap().get(&digest).cloned().unwrap_or_default();
-        Ok(Some(Node { children, subject, image: images.into_iter().next() }))
+        drop(images);
+        Ok(Some(Node { children, subject }))
+    }
+
+    fn first_image(&self, reference: &str) -> Result<Option<Image>> {
+        (self.hook)(&Op::Image(reference.into()))?;
+        Ok(self.images(reference)?.and_then(|images| images.into_iter().next()))
     }
 
     fn twin(&self, _repository: &str, index: &Digest, reference: &str) -> Result<Option<Digest>> {

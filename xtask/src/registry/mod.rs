@@ -105,14 +105,17 @@ pub trait Registry: Sync {
     /// Every tag of a repository; none if the repository does not exist.
     fn tags(&self, repository: &str) -> Result<Vec<String>>;
 
-    /// Every manifest that has a tag; where the registry lists them, those without one too.
-    fn list(&self, repository: &str) -> Result<Vec<Listed>>;
+    /// Every manifest that has a wanted tag; where the registry lists manifests, all of them.
+    fn list(&self, repository: &str, wanted: Wanted<'_>) -> Result<Vec<Listed>>;
 
     /// The images behind a reference, one a platform; `None`: there is no such reference.
     fn images(&self, reference: &str) -> Result<Option<Vec<Image>>>;
 
     /// What a reference hangs together with; `None`: there is no such reference.
     fn node(&self, reference: &str) -> Result<Option<Node>>;
+
+    /// The image, or that of the first platform; `None`: it is no image, or not there.
+    fn first_image(&self, reference: &str) -> Result<Option<Image>>;
 
     /// Points `REPOSITORY:TAG` at an image that is already there; another repository's blobs are mounted, not copied.
     fn tag(&self, repository: &str, digest: &Digest, reference: &str) -> Result<Wrote>;
@@ -143,17 +146,24 @@ pub struct Node {
     pub children: Vec<Digest>,
     /// What it is a signature or an attestation of.
     pub subject: Option<Digest>,
-    /// The image, or that of the first platform.
-    pub image: Option<Image>,
 }
 
-/// The list of a repository by its tags.
+/// Which tags of a repository are asked for.
+pub type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+
+/// The list of a repository by its tags, each with what `digest` says of it.
 ///
 /// # Errors
 /// The registry's.
-pub fn by_tags(registry: &dyn Registry, repository: &str) -> Result<Vec<Listed>> {
-    let tags = registry.tags(repository)?;
-    let digests = each(&tags, |tag| registry.digest(&format!("{repository}:{tag}")))?;
+pub fn by_tags(
+    registry: &dyn Registry,
+    repository: &str,
+    wanted: Wanted<'_>,
+    digest: impl Fn(&str) -> Result<Option<Digest>> + Sync,
+) -> Result<Vec<Listed>> {
+    let mut tags = registry.tags(repository)?;
+    tags.retain(|tag| wanted(tag));
+    let digests = each(&tags, |tag| digest(&format!("{repository}:{tag}")))?;
     let mut listed: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
     for (tag, digest) in tags.into_iter().zip(digests) {
         // One that is gone since it was listed.

@@ -8,7 +8,7 @@ use super::stock::Stock;
 use super::{Doomed, Removal};
 use crate::error::Fault;
 use crate::marks;
-use crate::registry::{Digest, Registry, Wrote};
+use crate::registry::{Digest, Registry, Wrote, split};
 
 /// What became of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn apply(registry: &dyn Registry, stock: &Stock, removal: &Removal) -> Resul
         return Ok(applied);
     }
     refuse_unless_it_deletes(registry, &removal.repository)?;
-    let (moved, needed) = since(registry, stock)?;
+    let (moved, needed) = since(registry, stock, removal)?;
     for reference in &removal.untag {
         if moved.contains(reference) {
             applied.kept.push((reference.clone(), "it was written meanwhile".into()));
@@ -94,11 +94,13 @@ impl Applied {
 }
 
 /// Tags that were written since the stock was read, and the manifests that they need.
-fn since(registry: &dyn Registry, stock: &Stock) -> Result<(BTreeSet<String>, BTreeSet<Digest>)> {
+fn since(registry: &dyn Registry, stock: &Stock, removal: &Removal) -> Result<(BTreeSet<String>, BTreeSet<Digest>)> {
     let known: BTreeMap<&str, &Digest> =
         stock.manifests.iter().flat_map(|old| old.tags.iter().map(|tag| (tag.as_str(), &old.digest))).collect();
     let (mut moved, mut needed) = (BTreeSet::new(), BTreeSet::new());
-    for listed in registry.list(&stock.repository)? {
+    // What is written once, or by its run alone, is where it was; what goes without its image is looked at again.
+    let goes = |tag: &str| removal.untag.iter().any(|name| split(name).1 == tag);
+    for listed in registry.list(&stock.repository, &|tag| !stock.steady.contains(tag) || goes(tag))? {
         let new: Vec<&String> = listed.tags.iter().filter(|tag| known.get(tag.as_str()) != Some(&&listed.digest)).collect();
         if new.is_empty() {
             continue;

@@ -9,6 +9,7 @@ mod series;
 pub mod stock;
 #[cfg(test)]
 mod tests;
+mod undecided;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -108,6 +109,7 @@ pub fn decide(stocks: &[Stock], rules: &Rules<'_>) -> (Vec<Verdict>, Vec<Removal
             Kind::Tested | Kind::Released if published.contains(&tag.manifest.digest) => Some(Ok("its image stays".into())),
             // `{major}` and `latest` alone may be its tags: then the mark is all that leads to a version.
             Kind::Released if rules.keep.is_none() => Some(Ok("of a version, and `keep` is \"all\"".into())),
+            Kind::Tested | Kind::Released if !tag.manifest.is_read => Some(Ok("its image was not read".into())),
             Kind::Tested => Some(by_age(tag.at, rules, "no tag that stays has its image")),
             Kind::Released => Some(Err("its version goes".into())),
             _ => None,
@@ -157,17 +159,17 @@ fn by_itself(tag: &Tag<'_>, rules: &Rules<'_>, series: &Series, moving: &BTreeSe
         Kind::Of(_) => None,
         Kind::Removed => Some(Err("a clean-up was cut short".into())),
         _ if rules.own.contains(&tag.name()) => Some(Ok("of this run".into())),
-        _ if !tag.manifest.is_ours(rules.source) => Some(Ok("not built by these pipelines".into())),
         Kind::Once { .. } if rules.keep.is_none() => Some(Ok("written once, and `keep` is \"all\"".into())),
         Kind::Once { template, named } if series.is_newest(&tag.stock.repository, template, tag.text) => {
             Some(Ok(newest(rules.keep.unwrap_or_default(), &of(template, named))))
         }
+        Kind::Candidate { run } if series.has_run(run) => Some(Ok(newest(rules.runs(), "runs"))),
+        _ if !tag.manifest.is_ours(rules.source) => Some(Ok("not built by these pipelines".into())),
         Kind::Once { .. } if moving.contains(&tag.manifest.digest) => Some(Ok("a moving tag has the same image".into())),
         Kind::Once { template, named } => {
             let keep = rules.keep.unwrap_or_default();
             Some(by_age(tag.at, rules, &format!("older than the {keep} newest {}", of(template, named))))
         }
-        Kind::Candidate { run } if series.has_run(run) => Some(Ok(newest(rules.runs(), "runs"))),
         Kind::Candidate { .. } => Some(by_age(tag.at, rules, "its run is over")),
         Kind::Tested | Kind::Released => None,
     }

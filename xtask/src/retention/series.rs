@@ -58,9 +58,13 @@ impl Series {
     }
 }
 
+/// The number that GitHub gave a run.
+pub fn number(run: &str) -> Option<u64> {
+    run.parse().ok().filter(|_| run.len() < TIME)
+}
+
 /// GitHub numbers runs upwards, others are named after a time or a commit. Some of each.
 fn newest_runs(runs: BTreeMap<&str, Seconds>, keep: usize) -> BTreeSet<String> {
-    let number = |run: &str| run.parse::<u64>().ok().filter(|_| run.len() < TIME);
     let (mut numbered, mut named): (Vec<_>, Vec<_>) = runs.into_iter().partition(|(run, _)| number(run).is_some());
     numbered.sort_by_key(|(run, _)| Reverse(number(run)));
     named.sort_by_key(|(_, at)| Reverse(*at));

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 
+use super::kind::{Kind, Kinds};
+use super::undecided::undecided;
 use crate::plan::labels;
 use crate::registry::{Digest, Image, Listed, Node, Registry, each};
 
@@ -16,6 +18,8 @@ pub struct Stock {
     /// With its registry.
     pub repository: String,
     pub manifests: Vec<Manifest>,
+    /// Tags that point at the same manifest as long as they are there.
+    pub steady: BTreeSet<String>,
 }
 
 /// An index, or an image for one platform.
@@ -31,12 +35,14 @@ pub struct Manifest {
     pub labels: BTreeMap<String, String>,
     /// When it was built at the latest, as far as it tells.
     pub at: Option<Seconds>,
+    /// Its labels were read. Where they were not, nothing of it goes.
+    pub is_read: bool,
 }
 
 impl Manifest {
-    /// It has our labels, and comes from this repository's sources.
+    /// It has our labels, and comes from this repository's sources, as far as that was asked.
     pub fn is_ours(&self, source: &str) -> bool {
-        labels::is_ours(&self.labels, source)
+        !self.is_read || labels::is_ours(&self.labels, source)
     }
 }
 
@@ -65,24 +71,40 @@ impl Stock {
     }
 }
 
-/// Reads what a repository lists, and what that leads to.
+/// Reads what these repositories list, and what that leads to: one read for each tag or listed manifest, and one more for
+/// each image whose labels decide something.
 ///
 /// # Errors
 /// The registry's.
-pub fn read(registry: &dyn Registry, repository: &str) -> Result<Stock> {
-    let manifests = each(&registry.list(repository)?, |listed| {
-        let node = registry.node(&format!("{repository}@{}", listed.digest))?;
-        Ok(node.map(|node| manifest(listed, node)))
-    })?;
-    Ok(Stock { repository: repository.to_owned(), manifests: manifests.into_iter().flatten().collect() })
+pub fn read(registry: &dyn Registry, kinds: &Kinds, keep: Option<usize>) -> Result<Vec<Stock>> {
+    let repositories: Vec<&String> = kinds.repositories().collect();
+    let mut lists = Vec::new();
+    for repository in &repositories {
+        lists.push(((*repository).clone(), registry.list(repository, &|_| true)?));
+    }
+    let open = undecided(kinds, keep, &lists);
+    let mut stocks = Vec::new();
+    for (repository, listed) in &lists {
+        let manifests = each(listed, |listed| {
+            let name = format!("{repository}@{}", listed.digest);
+            let Some(node) = registry.node(&name)? else { return Ok(None) };
+            let is_read = open.contains(&(repository.as_str(), &listed.digest));
+            let image = if is_read { registry.first_image(&name)? } else { None };
+            Ok(Some(Manifest { is_read, ..manifest(listed, node, image.unwrap_or_default()) }))
+        })?;
+        let is_steady = |tag: &&String| kinds.kind(repository, tag) != Kind::Other;
+        let steady = listed.iter().flat_map(|listed| &listed.tags).filter(is_steady).cloned().collect();
+        stocks.push(Stock { manifests: manifests.into_iter().flatten().collect(), steady, repository: repository.clone() });
+    }
+    Ok(stocks)
 }
 
-fn manifest(listed: &Listed, node: Node) -> Manifest {
-    let Image { labels, created, .. } = node.image.unwrap_or_default();
+fn manifest(listed: &Listed, node: Node, image: Image) -> Manifest {
+    let Image { labels, created, .. } = image;
     let at = [Some(created.as_str()), labels.get(labels::CREATED).map(String::as_str), listed.at.as_deref()];
     let at = at.into_iter().flatten().filter_map(seconds).max();
     let Listed { digest, tags, .. } = listed.clone();
-    Manifest { digest, tags, children: node.children, subject: node.subject, labels, at }
+    Manifest { digest, tags, children: node.children, subject: node.subject, labels, at, is_read: false }
 }
 
 /// RFC 3339 in UTC.

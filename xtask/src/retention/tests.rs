@@ -1,6 +1,7 @@
 //! What stays and what goes, on a registry in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ impl World {
             own: &self.own,
             commits: &|commit| self.commits.get(commit).copied(),
         };
-        let stocks: Vec<Stock> = kinds.repositories().map(|name| read(&self.memory.view(), name).unwrap()).collect();
+        let stocks = read(&self.memory.view(), &kinds, self.keep).unwrap();
         let (verdicts, removals) = decide(&stocks, &rules);
         (stocks, verdicts, removals)
     }
@@ -260,6 +261,40 @@ fn what_has_no_tag_goes_where_it_is_listed_and_nothing_needs_it() {
     world.apply(&world.memory.view()).unwrap();
     assert_eq!(world.goes(), (Vec::new(), Vec::new()));
     assert_eq!(world.memory.images.lock().unwrap().len(), 7);
+}
+
+#[test]
+fn each_tag_is_read_once_and_an_image_only_where_its_labels_decide() {
+    let asked = |memory: &Memory, keep: Option<usize>| {
+        let (reads, images) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counts = (Arc::clone(&reads), Arc::clone(&images));
+        let view = memory.hooked(move |op| {
+            counts.0.fetch_add(usize::from(matches!(op, Op::Read(_) | Op::List(_))), Ordering::SeqCst);
+            counts.1.fetch_add(usize::from(matches!(op, Op::Image(_))), Ordering::SeqCst);
+            Ok(())
+        });
+        read(&view, &kinds(), keep).unwrap();
+        (reads.load(Ordering::SeqCst), images.load(Ordering::SeqCst))
+    };
+    let memory = Memory::default();
+    for n in 1..=60 {
+        let marks = [format!("tested-{n:012}-{KEY}"), format!("released-{KEY}-v1.{n}.0"), format!("1.{n}")];
+        add(&memory, n, OLD, &[&format!("v1.{n}.0"), &marks[0], &marks[1], &marks[2]]);
+    }
+    add(&memory, 60, OLD, &["latest"]);
+    // Everything stays by its name, or with what has such a name.
+    assert_eq!(asked(&memory, None), (1 + 4 * 60 + 1, 0));
+    assert_eq!(asked(&memory, Some(60)), (1 + 4 * 60 + 1, 0));
+    // Any of the versions may have to go.
+    assert_eq!(asked(&memory, Some(59)), (1 + 4 * 60 + 1, 60));
+    // Of seven runs the last five stay; two images are asked for, one of which is published.
+    for (n, run) in [(1, 1), (72, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 7)] {
+        add(&memory, n, OLD, &[&format!("candidate-{KEY}-{run}")]);
+    }
+    assert_eq!(asked(&memory, None), (1 + 4 * 60 + 1 + 7, 2));
+    // A mark without a version.
+    add(&memory, 80, OLD, &[&format!("tested-{KEY}-{KEY}")]);
+    assert_eq!(asked(&memory, None), (1 + 4 * 60 + 1 + 8, 3));
 }
 
 #[test]

@@ -126,7 +126,8 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let config = context.config()?;
     let registry = Live::new(&context.runner);
     let kinds = Kinds::of(config);
-    let stocks: Vec<Stock> = kinds.repositories().map(|repository| stock::read(&registry, repository)).collect::<Result<_>>()?;
+    let keep = config.retention.clone().unwrap_or_default().keep.newest();
+    let stocks = stock::read(&registry, &kinds, keep)?;
     let (verdicts, removals) = decided(context, &kinds, &stocks)?;
     let chosen = chosen(config, &context.only()?);
     context.refuse_foreign_writes(chosen.iter().map(String::as_str))?;
