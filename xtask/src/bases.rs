@@ -9,7 +9,7 @@ use crate::docker::familiar;
 use crate::exec::Runner;
 use crate::plan::labels::MadeOf;
 use crate::registry::{AT_ONCE, Live, Peek, Peeked, split};
-use crate::{generated, parallel};
+use crate::{files, parallel};
 
 /// How many digests are remembered; beyond that, those of the last run alone.
 const KEPT: usize = 4096;
@@ -85,7 +85,7 @@ pub fn look(runner: &Runner, references: &BTreeSet<String>, mirror: Option<&str>
     }
     if is_new && let Ok(text) = serde_json::to_string(&seen) {
         // Lost, it only costs the next run some questions.
-        let _ = generated::write(memory, &text);
+        let _ = files::write(memory, &text);
     }
     bases
 }

@@ -22,6 +22,8 @@ pub struct Cmd {
     pub program: String,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// Variables of ours that it does not get.
+    pub unset: &'static [&'static str],
     pub stdin: Option<String>,
     /// The command that prints what goes to stdin, where there is one.
     pub stdin_from: Option<String>,
@@ -45,6 +47,7 @@ impl Cmd {
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
+            unset: &[],
             stdin: None,
             stdin_from: None,
             stdin_file: None,

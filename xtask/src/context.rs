@@ -285,6 +285,11 @@ impl Context {
         }
     }
 
+    /// `--event`, `--event-file` or `--plan`
+    pub fn is_given_an_event(&self) -> bool {
+        self.global.event.is_some() || self.global.event_file.is_some() || self.global.plan.is_some()
+    }
+
     /// `--plan`
     pub fn is_handed_a_plan(&self) -> bool {
         self.global.plan.is_some()

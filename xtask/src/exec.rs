@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::cmd::{Cmd, Effect};
 use crate::error::Fault;
-use crate::report;
+use crate::{files, report};
 use child::{Child, Lines, Patience};
 use signals::Signals;
 
@@ -216,11 +216,10 @@ impl Runner {
         if self.dry_run {
             return Ok(());
         }
-        let write = || {
-            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        let mut file = files::open(path)?;
+        let mut write = || {
             // A crash may have cut the last line off; it stays what it is.
             let cut = std::fs::read(path).is_ok_and(|text| text.last().is_some_and(|last| *last != b'\n'));
-            let mut file = File::options().create(true).append(true).open(path)?;
             file.write_all(format!("{}{line}\n", if cut { "\n" } else { "" }).as_bytes())?;
             file.sync_all()
         };
@@ -245,6 +244,7 @@ impl Runner {
             shell.change_dir(dir);
         }
         let short = shell.cmd(&cmd.program).args(&cmd.args).envs(&self.env).quiet().ignore_status();
+        let short = cmd.unset.iter().fold(short, |short, name| short.env_remove(name));
         let short = short.envs(cmd.env.iter().map(|(name, value)| (name, value)));
         let output = short.output().with_context(|| cannot_start(cmd))?;
         self.fail_if_interrupted(cmd)?;
@@ -265,7 +265,11 @@ impl Runner {
         });
         // Merged here, because duct lets the first `env` of a name win and the command's own must.
         let mut env = self.env.clone();
+        env.retain(|name, _| !cmd.unset.contains(&name.as_str()));
         env.extend(cmd.env.iter().cloned());
+        for name in cmd.unset.iter().filter(|name| !env.contains_key(**name)) {
+            expression = expression.env_remove(name);
+        }
         for (name, value) in env {
             expression = expression.env(name, value);
         }

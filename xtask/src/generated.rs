@@ -1,7 +1,6 @@
 //! Generated files: written into place, compared with what is there, or only announced.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,7 +8,7 @@ use similar::TextDiff;
 
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::report;
+use crate::{files, report};
 
 /// What to do with the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +55,7 @@ impl Generated {
             }
             changed += 1;
             match mode {
-                Mode::Write => write(&repo.join(path), text)?,
+                Mode::Write => files::write_in(repo, &repo.join(path), text)?,
                 Mode::DryRun => report::note(&format!("would write {path}")),
                 Mode::Check => report::lines(&diff(path, old.as_deref().unwrap_or_default(), text)),
             }
@@ -84,26 +83,6 @@ fn read(path: &Utf8Path) -> Result<Option<String>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {path}")),
     }
-}
-
-/// Writes beside and renames into place: whoever reads sees the old text or the new, also when the disk is full.
-pub fn write(path: &Utf8Path, text: &str) -> Result<()> {
-    let folder = path.parent().unwrap_or(Utf8Path::new("."));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".slipway-").permissions(permissions()).tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {path}"))
-}
-
-/// `rw-r--r--`, less what the user's umask takes away.
-fn permissions() -> std::fs::Permissions {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::Permissions::from_mode(0o644)
 }
 
 fn diff(path: &Utf8Path, old: &str, new: &str) -> String {
@@ -141,13 +120,6 @@ mod tests {
         let repo = Utf8Path::from_path(folder.path()).unwrap();
         assert_eq!(one("x\n").apply(repo, Mode::DryRun).unwrap(), 1);
         assert!(!repo.join("a").exists());
-    }
-
-    #[test]
-    fn a_full_disk_leaves_the_old_file() {
-        // /dev/full refuses every write; the file system that holds it takes no temp file either.
-        let error = write(Utf8Path::new("/proc/slipway/x"), "x").unwrap_err();
-        assert!(format!("{error:#}").starts_with("cannot write /proc/slipway/x: "), "{error:#}");
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! How two commits stand to each other, and what a branch has now, asked of git.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use anyhow::Result;
 use camino::Utf8Path;
 
-use crate::cmd::Cmd;
 use crate::error::Fault;
 use crate::event::Event;
 use crate::exec::{Exit, Runner};
@@ -15,8 +13,7 @@ use crate::forward::Ancestry;
 use crate::plan::Plan;
 
 fn git(runner: &Runner, repo: &Utf8Path, args: &[&str]) -> Result<Exit> {
-    let cmd = Cmd::probe("git", "ask git").args(["-C", repo.as_str()]).args(args.iter().copied());
-    runner.output(&cmd.env("GIT_TERMINAL_PROMPT", "0").timeout(Duration::from_secs(60)))
+    runner.output(&crate::git::ask(repo, "ask git", args))
 }
 
 /// How `theirs` stands to `ours`; both full shas.

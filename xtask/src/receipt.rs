@@ -8,13 +8,13 @@ pub mod record;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Severity;
 use crate::event::Event;
-use crate::generated;
+use crate::files;
 use crate::plan::{Build, Plan};
 use crate::registry::{Digest, Image};
 use crate::report;
@@ -108,11 +108,10 @@ impl Receipt {
     /// Writes the receipt, and its digest alone as `digest-{variant}.txt`.
     pub fn write(&self, repo: &Utf8Path, plan: &Plan, build: &Build) -> Result<()> {
         let folder = folder(repo);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {folder}"))?;
         let text = serde_json::to_string_pretty(self)?;
-        generated::write(&folder.join(format!("{}.json", self.id)), &format!("{text}\n"))?;
+        files::write(&folder.join(format!("{}.json", self.id)), &format!("{text}\n"))?;
         let Some(digest) = &self.digest else { return Ok(()) };
-        generated::write(&folder.join(format!("digest-{}.txt", short_name(plan, build))), &format!("{digest}\n"))
+        files::write(&folder.join(format!("digest-{}.txt", short_name(plan, build))), &format!("{digest}\n"))
     }
 }
 

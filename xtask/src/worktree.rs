@@ -1,7 +1,6 @@
 //! The source of a released version: a work tree of its commit, below target/ and gone with the process.
 
 use std::fs::File;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,8 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::cmd::Cmd;
 use crate::error::Fault;
 use crate::exec::Runner;
+use crate::facts::lfs;
+use crate::files;
+use crate::git::{self, Named};
 
-const FOLDER: &str = "target/slipway";
 const PREFIX: &str = "source-";
 
 /// Removed when dropped.
@@ -23,13 +24,9 @@ pub struct WorkTree {
     folder: Option<File>,
 }
 
-fn git(repo: &Utf8Path, why: String, args: &[&str]) -> Cmd {
-    Cmd::probe("git", why).args(["-C", repo.as_str()]).args(args.iter().copied()).timeout(Duration::from_secs(300))
-}
-
 /// The commit of HEAD, or of a tag; `None`: there is no such tag, or no git.
 pub fn commit(runner: &Runner, repo: &Utf8Path, name: &str) -> Result<Option<String>> {
-    let cmd = git(repo, format!("find {name}"), &["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]);
+    let cmd = git::ask(repo, format!("find {name}"), &["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]);
     let exit = runner.output(&cmd)?;
     Ok(exit.ok().then(|| exit.stdout.trim().to_owned()))
 }
@@ -40,8 +37,7 @@ impl WorkTree {
     /// # Errors
     /// Not ready: git does not have the commit.
     pub fn new(runner: &Runner, repo: &Utf8Path, commit: &str) -> Result<WorkTree> {
-        let place = repo.join(FOLDER);
-        std::fs::create_dir_all(&place).with_context(|| format!("cannot create {place}"))?;
+        let place = files::prepare(runner, repo)?;
         let mut tree = WorkTree { runner: runner.clone(), repo: repo.to_owned(), path: place.clone(), folder: None };
         tree.sweep(&place);
         // One that sweeps at the same time may take it away before it is locked: then another.
@@ -52,14 +48,53 @@ impl WorkTree {
             let folder = File::open(&tree.path).ok().filter(|folder| folder.lock().is_ok());
             tree.folder = folder.filter(|_| tree.path.exists());
         }
-        let args = ["worktree", "add", "--quiet", "--force", "--detach", tree.path.as_str(), commit];
-        let cmd = git(repo, format!("check out the source of {commit}"), &args);
-        let exit = runner.output(&cmd)?;
-        runner.check(&cmd, &exit).map_err(|error| {
-            let hint = "run `git fetch --tags --unshallow`; in GitHub Actions check out with `fetch-depth: 0`";
-            Fault::not_ready(format!("{error:#}")).hint(hint)
-        })?;
+        let why = format!("check out the source of {commit}");
+        let add = ["worktree", "add", "--quiet", "--force", "--detach", "--no-checkout", tree.path.as_str(), commit];
+        tree.run(&git::reach(&Named::of(runner, repo)?, repo, why.clone(), &add))?;
+        // Which settings there are may depend on where they are read.
+        let named = Named::of(runner, &tree.path)?;
+        let reset = ["reset", "--quiet", "--hard", "--no-recurse-submodules"];
+        tree.run(&git::reach(&named, &tree.path, why, &reset))?;
+        tree.smudge(&named, commit)?;
         Ok(tree)
+    }
+
+    fn run(&self, cmd: &Cmd) -> Result<()> {
+        let exit = self.runner.output(cmd)?;
+        self.runner.check(cmd, &exit).map_err(|error| {
+            let hint = "run `git fetch --tags --unshallow`; in GitHub Actions check out with `fetch-depth: 0`";
+            Fault::not_ready(format!("{error:#}")).hint(hint).into()
+        })
+    }
+
+    /// No filter ran: files of Git LFS are put in the place of their pointers; what another filter makes is not known.
+    ///
+    /// # Errors
+    /// Not ready: a file is not in this clone, or needs another filter.
+    fn smudge(&self, named: &Named, commit: &str) -> Result<()> {
+        let ask = |args: &[&str]| git::ask(&self.path, "list the files that need a filter", args);
+        let names = self.runner.read(&ask(&["ls-files", "-z"]))?;
+        let filtered = self.runner.read(&ask(&["check-attr", "-z", "--stdin", "filter"]).stdin(names))?;
+        let common = self.runner.read(&ask(&["rev-parse", "--path-format=absolute", "--git-common-dir"]))?;
+        // PATH, `filter`, VALUE
+        for fields in filtered.split('\0').collect::<Vec<_>>().chunks_exact(3) {
+            let (name, filter) = (fields[0], fields[2]);
+            let path = self.path.join(name);
+            let is_short = path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= lfs::LONGEST);
+            let text = if is_short { std::fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
+            if let Some(hash) = lfs::pointer(&text) {
+                let from = lfs::place(Utf8Path::new(&common), hash);
+                if lfs::sha256(&from).as_deref() != Some(hash) {
+                    let fault = Fault::not_ready(format!("{name} of {commit} is kept by Git LFS and is not in this clone"));
+                    return Err(fault.hint(format!("run `git lfs fetch origin {commit}`")).into());
+                }
+                std::fs::copy(&from, &path).with_context(|| format!("cannot write {path}"))?;
+            } else if filter != "lfs" && named.smudges.iter().any(|smudge| smudge == filter) {
+                let fault = Fault::not_ready(format!("{name} of {commit} needs the filter {filter} of git, which is not run"));
+                return Err(fault.hint("build this version from a checkout of its own").into());
+            }
+        }
+        Ok(())
     }
 
     pub fn path(&self) -> &Utf8Path {
@@ -78,10 +113,7 @@ impl WorkTree {
     fn remove(&self, trees: &[Utf8PathBuf]) {
         let removed = trees.iter().filter(|path| std::fs::remove_dir_all(path).is_ok()).count();
         if removed > 0 {
-            let prune = Cmd {
-                effect: crate::cmd::Effect::Cleanup,
-                ..git(&self.repo, "forget a work tree".into(), &["worktree", "prune"])
-            };
+            let prune = git::tidy_up(&self.repo, "forget a work tree", &["worktree", "prune"]);
             // Git forgets it by itself in time.
             let _forgotten = self.runner.output(&prune);
         }
@@ -107,7 +139,7 @@ mod tests {
         let runner = Runner::default();
         let run = |args: &[&str]| {
             let who = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
-            runner.read(&git(repo, "prepare a test".into(), &[&who[..], args].concat())).unwrap()
+            runner.read(&git::ask(repo, "prepare a test", &[&who[..], args].concat())).unwrap()
         };
         run(&["init", "--quiet"]);
         run(&["commit", "--quiet", "--allow-empty", "-m", "one"]);

@@ -113,6 +113,24 @@ fn one_file_spells_docker() {
 }
 
 #[test]
+fn one_file_spells_git() {
+    let words = ["probe(\"git\"", "change(\"git\"", "cleanup(\"git\""];
+    assert_none(only_in(&["git.rs"], &words, "ask through git.rs, which switches off what a repository can execute"));
+}
+
+#[test]
+fn one_file_writes() {
+    // The sandbox writes to the kernel and to its own cache folder, `exec` the log of its daemons, and the summary of a
+    // job is a file of the runner.
+    let words = ["fs::write(", "File::create", ".create(true)", ".persist("];
+    assert_none(only_in(
+        &["files.rs", "sandbox/", "exec.rs", "tasks/ci_build.rs"],
+        &words,
+        "write through files.rs, which follows no link",
+    ));
+}
+
+#[test]
 fn the_planner_is_pure() {
     let words =
         ["crate::exec", "crate::docker", "crate::engine", "crate::tasks", "crate::report", "std::fs", "std::net", "Runner"];

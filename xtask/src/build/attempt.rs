@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::exec::Runner;
 use crate::plan::{Build, Plan};
 use crate::progress::display::Display;
 use crate::progress::state::State;
-use crate::{bake, docker};
+use crate::{bake, docker, files};
 
 /// A bake that says nothing for so long makes us ask whether the engine is there at all.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -293,7 +293,7 @@ struct Metadata(Utf8PathBuf);
 impl Metadata {
     fn new(repo: &Utf8Path, group: &Group) -> Result<Metadata> {
         let folder = repo.join(super::FOLDER);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {folder}"))?;
+        files::make_folder(repo, &folder)?;
         let name = group.first().map_or("none", String::as_str);
         Ok(Metadata(folder.join(format!("metadata-{name}.json"))))
     }

@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 use crate::error::Fault;
+use crate::exec::Runner;
+use crate::files;
 
 /// Held while it lives. The kernel lets go of it however the process ends.
 #[derive(Debug)]
@@ -14,15 +16,13 @@ pub struct Lock {
     _file: File,
 }
 
-/// Takes the lock of the checkout whose state is in `folder`.
+/// Takes the lock of a checkout.
 ///
 /// # Errors
-/// "Not ready", naming the process that holds it.
-pub fn take(folder: &Utf8Path) -> Result<Lock> {
-    prepare(folder)?;
-    let path = folder.join("lock");
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = open.with_context(|| format!("cannot open {path}"))?;
+/// "Not ready", naming the process that holds it; those of the folder that it is in.
+pub fn take(runner: &Runner, repo: &Utf8Path) -> Result<Lock> {
+    let path = files::prepare(runner, repo)?.join("lock");
+    let mut file = files::open(&path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -34,18 +34,10 @@ pub fn take(folder: &Utf8Path) -> Result<Lock> {
         }
         Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {path}")),
     }
-    file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).with_context(|| format!("cannot write {path}"))?;
+    file.set_len(0)
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .map_err(|error| files::cannot("write", &path, error))?;
     Ok(Lock { _file: file })
-}
-
-/// Makes the folder, and git blind to it: what we write must not make anybody's working tree dirty.
-fn prepare(folder: &Utf8Path) -> Result<()> {
-    let ignore = folder.join(".gitignore");
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
-    if ignore.exists() {
-        return Ok(());
-    }
-    std::fs::write(&ignore, "*\n").with_context(|| format!("cannot write {ignore}"))
 }
 
 #[cfg(test)]
@@ -55,12 +47,26 @@ mod tests {
     #[test]
     fn the_second_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
-        let folder = Utf8Path::from_path(folder.path()).unwrap();
-        let first = take(folder).unwrap();
-        let error = take(folder).unwrap_err();
+        let repo = Utf8Path::from_path(folder.path()).unwrap();
+        let take = || take(&Runner::default(), repo);
+        let first = take().unwrap();
+        let error = take().unwrap_err();
         assert_eq!(crate::error::exit_code(&error), crate::error::Code::NotReady);
         assert!(error.to_string().contains(&format!("(process {})", std::process::id())), "{error}");
         drop(first);
-        take(folder).unwrap();
+        take().unwrap();
+    }
+
+    #[test]
+    fn what_a_full_disk_has_left_is_repaired() {
+        let repo = tempfile::tempdir().unwrap();
+        let repo = Utf8Path::from_path(repo.path()).unwrap();
+        let folder = repo.join(files::FOLDER);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (text, then) in [("", "*\n"), ("\n", "*\n"), ("*\n!keep\n", "*\n!keep\n")] {
+            std::fs::write(folder.join(".gitignore"), text).unwrap();
+            drop(take(&Runner::default(), repo).unwrap());
+            assert_eq!(std::fs::read_to_string(folder.join(".gitignore")).unwrap(), then, "{text:?}");
+        }
     }
 }

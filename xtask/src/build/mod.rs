@@ -34,7 +34,7 @@ use outcome::{Ending, Failure, Outcome};
 use units::Group;
 
 /// Where results, logs and the lock of a checkout are, relative to it.
-pub const FOLDER: &str = "target/slipway";
+pub use crate::files::FOLDER;
 
 /// What a run is given.
 pub struct Job<'a> {

@@ -1,16 +1,15 @@
 //! What the last runs of this checkout left: sizes and digests by build. A guess for the next run, never a truth.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Ending, Outcome};
 use crate::error::Fault;
 use crate::plan::{Build, Plan};
-use crate::report;
+use crate::{files, report};
 
 /// Below this nothing is started: a full disk breaks more than a build.
 const FLOOR: u64 = 500_000_000;
@@ -47,7 +46,7 @@ impl Store {
     }
 
     pub fn write(&self, folder: &Utf8Path) -> Result<()> {
-        write(folder, "sizes.json", &serde_json::to_string_pretty(self)?)
+        files::write(&folder.join("sizes.json"), &serde_json::to_string_pretty(self)?)
     }
 
     /// The size of an image that was looked at before.
@@ -89,19 +88,6 @@ impl Store {
     }
 }
 
-/// Writes a file of the state folder: beside, then renamed into place.
-pub fn write(folder: &Utf8Path, name: &str, text: &str) -> Result<()> {
-    let path = folder.join(name);
-    let attempt = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(&path)?;
-        Ok(())
-    };
-    attempt().with_context(|| format!("cannot write {path}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +127,7 @@ mod tests {
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         store().write(folder).unwrap();
         assert_eq!(Store::read(folder), store());
-        write(folder, "sizes.json", "{").unwrap();
+        files::write(&folder.join("sizes.json"), "{").unwrap();
         assert_eq!(Store::read(folder), Store::default());
     }
 }

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use anyhow::Result;
 use camino::Utf8Path;
 
-use crate::build::{health, store};
+use crate::build::health;
 use crate::cmd::{Cmd, Effect};
 use crate::config::{Config, Env};
 use crate::docker::{self, Found};
@@ -25,7 +25,7 @@ use crate::error::Fault;
 use crate::exec::Runner;
 use crate::generated::Mode;
 use crate::plan::{Action, Plan};
-use crate::{facts, report};
+use crate::{facts, files, report};
 pub use in_use::{InUse, in_use};
 use kubernetes::{Cluster, Kube};
 use remote::Remote;
@@ -108,7 +108,7 @@ impl Place<'_> {
 /// Writes a file that buildx reads when it makes a builder; nobody but its owner may read it.
 fn write(place: &Place<'_>, folder: &Utf8Path, name: &str, text: &str) -> Result<()> {
     match Mode::of(false, place.runner) {
-        Mode::Write => store::write(folder, name, text),
+        Mode::Write => files::write_private(&folder.join(name), text),
         Mode::Check | Mode::DryRun => Ok(()),
     }
 }

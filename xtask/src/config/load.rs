@@ -15,7 +15,7 @@ use super::matrix::variant_axes;
 use super::paths::Root;
 use super::tree::{self, Document};
 use super::types::{File, Image};
-use super::{Config, Env, VersionFile, check, checks, disk, graph, hosts, layer, places, policy, schema, shared, unique};
+use super::{Config, Env, VersionFile, check, checks, disk, graph, hosts, layer, logs, places, policy, schema, shared, unique};
 use crate::error::Fault;
 use crate::version::Version;
 
@@ -61,6 +61,7 @@ fn resolve(root: &Root, file: &Utf8Path, text: &str, env: &Env, on_disk: bool) -
     let config = config(file, &written, &document, root, env, &mut faults);
     if on_disk && faults.is_empty() {
         disk::check(&config, root, &document, &mut faults);
+        logs::check(&config, root, &document, &mut faults);
     }
     if faults.is_empty() { Ok(config) } else { Err(faults.into_error()) }
 }

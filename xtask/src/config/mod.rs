@@ -19,6 +19,7 @@ mod image_test;
 mod keys;
 mod layer;
 mod load;
+mod logs;
 mod matrix;
 pub mod names;
 pub mod paths;

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 
+use crate::files;
+
 /// The repository, with what was learned about its folders.
 #[derive(Debug)]
 pub struct Root {
@@ -51,7 +53,13 @@ impl Root {
     fn found(&self, path: &str) -> Result<Utf8PathBuf, String> {
         let clean = clean(path)?;
         let parent = clean.parent().unwrap_or(Utf8Path::new(""));
+        if files::is_of_git(&clean) {
+            return Err(format!("`{path}` is in the folder of git (choose a place beside it)"));
+        }
         if !self.folder_stays(parent) || !self.stays(&clean) {
+            if self.is_in_git(&clean) {
+                return Err(format!("`{path}` leads into the folder of git by a link (choose a place beside it)"));
+            }
             return Err(format!("`{path}` leads out of the repository by a link (paths stay inside it)"));
         }
         Ok(clean)
@@ -60,6 +68,13 @@ impl Root {
     /// Where a path of the repository is on this machine.
     pub fn join(&self, path: impl AsRef<Utf8Path>) -> Utf8PathBuf {
         self.repo.join(path)
+    }
+
+    /// Where the part of the way that exists leads to.
+    fn is_in_git(&self, path: &Utf8Path) -> bool {
+        let real = path.ancestors().find_map(|part| self.repo.join(part).canonicalize_utf8().ok());
+        let inside = real.as_deref().zip(self.real.as_deref()).and_then(|(real, root)| real.strip_prefix(root).ok());
+        inside.is_some_and(files::is_of_git)
     }
 
     fn folder_stays(&self, folder: &Utf8Path) -> bool {
@@ -79,7 +94,7 @@ impl Root {
             return true;
         }
         match (here.canonicalize_utf8(), &self.real) {
-            (Ok(target), Some(real)) => target.starts_with(real),
+            (Ok(target), Some(real)) => target.strip_prefix(real).is_ok_and(|inside| !files::is_of_git(inside)),
             // A link to nowhere: what it would lead to can't be known to be inside.
             _ => false,
         }
@@ -161,6 +176,10 @@ mod tests {
         for folder in ["docker", "real"] {
             std::fs::create_dir(repo.join(folder)).unwrap();
         }
+        std::fs::create_dir(repo.join(".git")).unwrap();
+        std::fs::write(repo.join(".git/config"), "").unwrap();
+        std::os::unix::fs::symlink(".git", repo.join("meta")).unwrap();
+        std::os::unix::fs::symlink(".git/config", repo.join("settings")).unwrap();
         std::os::unix::fs::symlink("/etc", repo.join("out")).unwrap();
         std::os::unix::fs::symlink("../real", repo.join("docker/in")).unwrap();
         std::os::unix::fs::symlink("/etc/hostname", repo.join("docker/file")).unwrap();
@@ -184,6 +203,11 @@ mod tests {
             ("out/passwd", "`out/passwd` leads out of the repository by a link (paths stay inside it)"),
             ("out", "`out` leads out of the repository by a link (paths stay inside it)"),
             ("docker/file", "`docker/file` leads out of the repository by a link (paths stay inside it)"),
+            (".git/config", "`.git/config` is in the folder of git (choose a place beside it)"),
+            ("docker/../.GIT/x", "`docker/../.GIT/x` is in the folder of git (choose a place beside it)"),
+            ("real/.git", "`real/.git` is in the folder of git (choose a place beside it)"),
+            ("meta/hooks/x", "`meta/hooks/x` leads into the folder of git by a link (choose a place beside it)"),
+            ("settings", "`settings` leads into the folder of git by a link (choose a place beside it)"),
             ("out/a/b/c", "`out/a/b/c` leads out of the repository by a link (paths stay inside it)"),
         ] {
             assert_eq!(root.inside(path).unwrap_err(), expected);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::check::Outcome;
@@ -15,6 +15,7 @@ use crate::config::{Config, suggest};
 use crate::error::Fault;
 use crate::exec::Runner;
 use crate::facts::working::Seen;
+use crate::files;
 use crate::plan::{Check, Plan, shorten};
 
 /// A check that can run.
@@ -122,7 +123,7 @@ pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BT
         }
         let name = Utf8PathBuf::from(format!("{FOLDER}/logs/check-{}.log", compose::plain(&check.name)));
         let path = place.checkout.join(&name);
-        let log = &mut Log::create(runner, &path)?;
+        let log = &mut Log::create(runner, place.checkout, &path)?;
         let mut outcomes = match ready {
             Ready::Within(_, image) => {
                 let ours = check.build().and_then(|id| images.get(id)).map(String::as_str);
@@ -141,7 +142,7 @@ pub fn run(runner: &Runner, checks: &[Ready<'_>], place: &Place<'_>, images: &BT
         let cases: Vec<junit::Case> = outcomes.iter().filter(|outcome| outcome.passed.is_some()).map(case).collect();
         if !cases.is_empty() {
             let path = path.with_extension("xml");
-            std::fs::write(&path, junit::xml(&check.name, &cases)).with_context(|| format!("cannot write {path}"))?;
+            files::write(&path, &junit::xml(&check.name, &cases))?;
         }
         all.extend(outcomes);
     }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 use crate::exec::Runner;
+use crate::files;
 use crate::generated::Mode;
 use crate::visible;
 
@@ -29,13 +30,12 @@ pub struct Log {
 
 impl Log {
     /// Under `--dry-run` nothing is kept, and the log of the last run stays.
-    pub fn create(runner: &Runner, path: &Utf8Path) -> Result<Log> {
-        let path = if Mode::of(false, runner) == Mode::Write { path } else { Utf8Path::new("/dev/null") };
-        let open = || -> std::io::Result<File> {
-            std::fs::create_dir_all(path.parent().unwrap_or(path))?;
-            File::create(path)
+    pub fn create(runner: &Runner, repo: &Utf8Path, path: &Utf8Path) -> Result<Log> {
+        let file = match Mode::of(false, runner) {
+            Mode::Write => files::create_in(repo, path),
+            Mode::Check | Mode::DryRun => File::options().write(true).open("/dev/null").map_err(Into::into),
         };
-        let file = open().with_context(|| format!("cannot write the log {path}"))?;
+        let file = file.context("cannot write a log")?;
         let (tail, started) = (VecDeque::new(), Instant::now());
         Ok(Log { file, error: None, tail, mark: String::new(), started, marked: None })
     }

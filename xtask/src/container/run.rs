@@ -56,7 +56,7 @@ impl Outcome {
 /// The engine does not answer, the log cannot be written, or we were interrupted. A failing test is an outcome.
 pub fn run(runner: &Runner, case: &Case<'_>) -> Result<Outcome> {
     let started = Instant::now();
-    let log = &mut Log::create(runner, &case.log)?;
+    let log = &mut Log::create(runner, camino::Utf8Path::new(&case.container.checkout), &case.log)?;
     log.mark = case.mark();
     let container = Removed { runner, name: &case.container.name };
     let result = match &case.test.kind {

@@ -21,7 +21,7 @@ use crate::exec::Runner;
 use crate::facts::working::Seen;
 use crate::generated::Mode;
 use crate::plan::{Build, Check, Plan};
-use crate::{build, docker, facts, generated, report};
+use crate::{build, docker, facts, files, report};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -126,7 +126,7 @@ impl<'a> Stack<'a> {
             volumes.entry(service.clone()).or_default().extend(volume);
         }
         if Mode::of(false, runner) == Mode::Write {
-            generated::write(&self.project.overlay, &compose::overlay(&self.services, &ours, &volumes, place.checkout))?;
+            files::write(&self.project.overlay, &compose::overlay(&self.services, &ours, &volumes, place.checkout))?;
         }
         let builds = self.services.iter().any(|(name, service)| service.is_built && !ours.contains_key(name));
         // A run that was killed may have left the project.

@@ -14,6 +14,8 @@ use crate::event::{Compare, Event, Recorded};
 use crate::exec::Runner;
 use crate::version::Version;
 
+const WHY: &str = "list the changed files";
+
 /// A whole history may take so many times longer than any other answer.
 const HISTORY: u32 = 10;
 
@@ -131,31 +133,72 @@ impl Git<'_> {
 
     /// Files that differ between a revision and the working tree, new ones that are not ignored among them;
     /// relative to the folder, those of submodules too.
-    fn differs(&self, from: &str) -> Result<Paths, String> {
-        let raw = ["--raw", "-z", "--no-abbrev", "--no-renames", "--no-ext-diff", "--relative", "--ignore-submodules=none"];
-        let why = "list the changed files";
-        let listed = self.raw(why, &[&["diff"], &raw[..], &[from, "--"]].concat())?;
-        let new = self.raw(why, &["ls-files", "--others", "--exclude-standard", "-z"])?;
-        let mut files: Paths = new.split('\0').filter(|path| !path.is_empty()).map(Utf8PathBuf::from).collect();
+    pub(super) fn differs(&self, from: &str) -> Result<Paths, String> {
+        let new = self.raw(WHY, &["ls-files", "--others", "--exclude-standard", "-z"])?;
+        let mut files = self.compare(from)?;
+        files.extend(new.split('\0').filter(|path| !path.is_empty()).map(Utf8PathBuf::from));
+        Ok(files)
+    }
+
+    /// The same without new files of this repository itself.
+    ///
+    /// Git would ask itself about submodules with the settings that are theirs, so we ask.
+    pub(super) fn compare(&self, from: &str) -> Result<Paths, String> {
+        let raw = ["--raw", "-z", "--no-abbrev", "--no-renames", "--no-ext-diff", "--no-textconv", "--relative"];
+        let words = [&["diff", "--ignore-submodules=dirty"], &raw[..], &[from, "--", "."]].concat();
+        let listed = self.reach(self.limit, WHY, &words)?;
+        let (mut files, mut edited) = (Paths::new(), Vec::new());
         let mut fields = listed.split('\0');
         // `:100644 160000 OLD NEW M`, then the path
         while let (Some(entry), Some(path)) = (fields.next(), fields.next()) {
             let entry = entry.trim_start_matches(':').split(' ').collect::<Vec<_>>();
-            if let [old_mode, new_mode, old, ..] = entry[..]
-                && [old_mode, new_mode].contains(&"160000")
-            {
-                self.submodule(Utf8Path::new(path), (old_mode == "160000").then_some(old), &mut files)?;
+            if let [old_mode, new_mode, old, new, _] = entry[..] {
+                if [old_mode, new_mode].contains(&"160000") {
+                    let within = self.submodule(Utf8Path::new(path), (old_mode == "160000").then_some(old))?;
+                    files.extend(within);
+                }
+                if old_mode == new_mode && new.bytes().all(|digit| digit == b'0') {
+                    edited.push((old, path));
+                }
             }
             files.insert(path.into());
+        }
+        for path in self.same_in_lfs(&edited)? {
+            files.remove(Utf8Path::new(path));
+        }
+        for (path, commit) in self.submodules()? {
+            if files.contains(&path) {
+                continue;
+            }
+            let within = self.submodule(&path, Some(&commit))?;
+            if !within.is_empty() {
+                files.extend(within);
+                files.insert(path);
+            }
         }
         Ok(files)
     }
 
+    /// Submodules that are checked out, with the commit that this repository has of each.
+    fn submodules(&self) -> Result<Vec<(Utf8PathBuf, String)>, String> {
+        let listed = self.raw("list the submodules", &["ls-files", "--stage", "-z", "--", "."])?;
+        let mut found = Vec::new();
+        for entry in listed.split('\0').filter_map(|entry| entry.strip_prefix("160000 ")) {
+            if let Some((commit, path)) = entry.split_once('\t')
+                && let Some((commit, _stage)) = commit.split_once(' ')
+                && self.repo.join(path).join(".git").exists()
+            {
+                found.push((Utf8PathBuf::from(path), commit.to_owned()));
+            }
+        }
+        Ok(found)
+    }
+
     /// What changed within a submodule. One that is not checked out has no files that a build could take.
-    fn submodule(&self, path: &Utf8Path, old: Option<&str>, files: &mut Paths) -> Result<(), String> {
+    fn submodule(&self, path: &Utf8Path, old: Option<&str>) -> Result<Paths, String> {
         let folder = self.repo.join(path);
         if !folder.join(".git").exists() {
-            return Ok(());
+            return Ok(Paths::new());
         }
         let mut inside = Git::new(self.runner, &folder);
         inside.limit = self.limit;
@@ -166,8 +209,7 @@ impl Git<'_> {
             }
         };
         let within = within.map_err(|why| format!("the submodule {path} changed, and it is not known what in it: {why}"))?;
-        files.extend(within.into_iter().filter(|file| file != "").map(|file| path.join(file)));
-        Ok(())
+        Ok(within.into_iter().filter(|file| file != "").map(|file| path.join(file)).collect())
     }
 
     fn merge_base(&self, with: &str) -> Result<String, String> {
@@ -188,13 +230,13 @@ impl Git<'_> {
     /// Fetching adds to what git knows, as in [`Git::deepen`].
     pub fn at_origin(&self, branch: &str) -> Result<Option<String>, String> {
         let (remote, full) = (self.remote()?, format!("refs/heads/{branch}"));
-        let listed = self.raw("ask origin for the branch", &["ls-remote", "--quiet", &remote, &full])?;
+        let listed = self.reach(self.limit, "ask origin for the branch", &["ls-remote", "--quiet", &remote, &full])?;
         let tip = listed.lines().filter_map(|line| line.split_once('\t')).find(|(_, name)| *name == full);
         let Some((tip, _)) = tip else { return Ok(None) };
         if !self.has(tip) {
             let into = format!("+{full}:refs/remotes/{remote}/{branch}");
             let fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", &remote, &into];
-            self.raw("fetch the branch", &fetch)?;
+            self.reach(self.limit, "fetch the branch", &fetch)?;
         }
         Ok(Some(tip.to_owned()))
     }
@@ -231,10 +273,17 @@ impl Git<'_> {
             return Ok(());
         }
         let tags: &[&str] = if what.contains(&"--tags") { &[] } else { &["--no-tags"] };
-        let fetch = ["fetch", "--quiet", "--unshallow", "--no-write-fetch-head", "--no-recurse-submodules"];
+        let fetch = [
+            "fetch",
+            "--quiet",
+            "--unshallow",
+            "--upload-pack=git-upload-pack",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+        ];
         let (flags, refs): (Vec<&str>, Vec<&str>) = what.iter().copied().partition(|word| word.starts_with("--"));
         let words = [&fetch[..], tags, &flags, &[&remote], &refs].concat();
-        let fetched = self.raw_within(self.limit * HISTORY, "fetch the history", &words);
+        let fetched = self.reach(self.limit * HISTORY, "fetch the history", &words);
         fetched.map(drop).map_err(|why| {
             failures.insert(self.repo.to_owned(), why.clone());
             failed(&why)

@@ -196,7 +196,9 @@ fn submodules() {
     assert_eq!(changed(&lab, "plain", &push("main", Some(&added))), files(&["vendor/part", "x.txt"]), "not checked out");
 
     lab.write("work/vendor/part", ".git", "gitdir: /nonexistent");
-    assert_eq!(reason(since(&added)), "git cannot list the changed files: fatal: not a git repository: /nonexistent");
+    let why = "git cannot list the changed files: fatal: not a git repository: /nonexistent";
+    let expected = format!("the submodule vendor/part changed, and it is not known what in it: {why}");
+    assert_eq!(reason(since(&added)), expected);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What git says of the repository: the commit, the branch, where it comes from, what differs from the commit.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -11,9 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::source;
 use crate::cmd::Cmd;
 use crate::exec::Runner;
-
-/// A git that takes longer hangs: on credentials, a network file system, a lock.
-const LIMIT: Duration = Duration::from_secs(60);
+use crate::git::{self, Named};
 
 /// Git in one folder. Every method gives `None` or a reason where git cannot answer; nothing is an error.
 pub struct Git<'a> {
@@ -22,35 +21,45 @@ pub struct Git<'a> {
     pub(super) limit: Duration,
     /// Why git is not asked again: one that hangs once would hang each time.
     gave_up: RefCell<Option<String>>,
+    named: OnceCell<Result<Named, String>>,
 }
 
 impl<'a> Git<'a> {
     pub fn new(runner: &'a Runner, repo: &'a Utf8Path) -> Git<'a> {
-        Git { runner, repo, limit: LIMIT, gave_up: RefCell::new(None) }
+        Git { runner, repo, limit: git::LIMIT, gave_up: RefCell::new(None), named: OnceCell::new() }
     }
 
     /// Stdout as it is, or why there is none.
     pub(super) fn raw(&self, why: &str, args: &[&str]) -> Result<String, String> {
-        self.raw_within(self.limit, why, args)
+        self.run(&git::ask(self.repo, why, args).timeout(self.limit))
     }
 
-    pub(super) fn raw_within(&self, limit: Duration, why: &str, args: &[&str]) -> Result<String, String> {
+    /// The same of a command that reads files, or gets objects from where the clone comes from.
+    pub(super) fn reach(&self, limit: Duration, why: &str, args: &[&str]) -> Result<String, String> {
+        let list = || {
+            let listed = self.run(&Named::list(self.repo).timeout(self.limit))?;
+            Named::read(&listed).map_err(|error| format!("{error:#}"))
+        };
+        let named = self.named.get_or_init(list).as_ref().map_err(String::clone)?;
+        self.run(&git::reach(named, self.repo, why, args).timeout(limit))
+    }
+
+    pub(super) fn run(&self, cmd: &Cmd) -> Result<String, String> {
         if let Some(reason) = self.gave_up.borrow().as_ref() {
             return Err(reason.clone());
         }
-        let cmd = Cmd::probe("git", why).args(["-C", self.repo.as_str()]).args(args.iter().copied());
-        let cmd = cmd.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C").timeout(limit);
-        let exit = match self.runner.output(&cmd) {
+        let why = &cmd.why;
+        let exit = match self.runner.output(cmd) {
             Ok(exit) if exit.ok() => return Ok(exit.stdout),
             Ok(exit) => exit,
             Err(_) if self.runner.is_interrupted() => return Err("interrupted".into()),
             Err(_) => return Err(self.give_up("git cannot be started (is it installed?)".into())),
         };
         if exit.timed_out {
-            return Err(self.give_up(format!("git cannot {why}: {}", exit.reason(&cmd))));
+            return Err(self.give_up(format!("git cannot {why}: {}", exit.reason(cmd))));
         }
         Err(self.explain(&exit.stderr).unwrap_or_else(|said| match said {
-            "" => format!("git cannot {why}: {}", exit.reason(&cmd)),
+            "" => format!("git cannot {why}: {}", exit.reason(cmd)),
             said => format!("git cannot {why}: {said}"),
         }))
     }
@@ -66,6 +75,9 @@ impl<'a> Git<'a> {
         if said("dubious ownership") {
             let fix = format!("git config --global --add safe.directory {}", self.repo);
             return Ok(format!("git does not trust {}, which belongs to another user (run `{fix}`)", self.repo));
+        }
+        if said("cannot use bare repository") || said("not a git repository: '/dev/null'") {
+            return Ok(format!("{} is in a bare repository of git, which is part of the files here and is not read", self.repo));
         }
         if said("not a git repository (or any") {
             return Ok(format!("{} is not in a git repository", self.repo));
@@ -84,14 +96,13 @@ impl<'a> Git<'a> {
 
     /// Full sha of HEAD, and its time as RFC 3339 in UTC.
     pub fn head(&self) -> Result<(String, String), String> {
-        let text = self.raw("read the commit", &["-c", "log.showSignature=false", "log", "-1", "--format=%H %ct"])?;
+        let text = self.raw("read the commit", &["log", "-1", "--format=%H %ct"])?;
         let (sha, seconds) = text.trim().split_once(' ').unwrap_or_default();
         let seconds = seconds.parse().map_err(|_| format!("git cannot read the commit: it says `{}`", text.trim()))?;
         let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));
         Ok((sha.to_owned(), time.to_string()))
     }
 
-    /// `None`: a commit is checked out, not a branch.
     /// Every commit that a branch, a tag or the work tree leads to, with its time in seconds since 1970.
     pub fn times(&self) -> Result<BTreeMap<String, u64>, String> {
         self.deepen(&[])?;
@@ -103,8 +114,18 @@ impl<'a> Git<'a> {
             .collect())
     }
 
+    /// `None`: a commit is checked out, not a branch.
     pub fn branch(&self) -> Option<String> {
         self.line("read the branch", &["symbolic-ref", "--short", "--quiet", "HEAD"])
+    }
+
+    /// Those of these paths that are in the index; none where git cannot say.
+    pub fn in_index(&self, paths: &BTreeSet<Utf8PathBuf>) -> Vec<String> {
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        let all = self.line("list the files", &["ls-files", "-z"]).unwrap_or_default();
+        all.split('\0').filter(|path| paths.contains(Utf8Path::new(path))).map(str::to_owned).collect()
     }
 
     /// What `origin` calls its default branch, else main or master, whichever there is.
@@ -138,50 +159,39 @@ impl<'a> Git<'a> {
     ///
     /// A git that cannot say makes it "unknown", because what may be dirty must not be published.
     pub fn dirty(&self) -> Option<String> {
-        let status =
-            ["status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=none", "--no-renames", "--", "."];
-        let Ok(status) = self.raw("list what is not committed", &status) else { return Some("unknown".into()) };
-        if status.is_empty() {
-            return None;
-        }
+        let Ok(files) = self.differs("HEAD") else { return Some("unknown".into()) };
         let mut hash = Sha256::new();
-        hash.update(&status);
-        // With full ids: the text of a diff alone may have lost bytes that are not UTF-8.
-        let diff = [
-            "diff",
-            "--binary",
-            "--full-index",
-            "--no-color",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-renames",
-            "HEAD",
-            "--",
-            ".",
-        ];
-        let Ok(diff) = self.raw("read what is not committed", &diff) else { return Some("unknown".into()) };
-        hash.update(diff);
-        let top = self.line("find the top of the repository", &["rev-parse", "--show-toplevel"]).unwrap_or_default();
-        for path in status.split('\0').filter_map(|entry| entry.strip_prefix("?? ")) {
-            hash_file(&Utf8Path::new(&top).join(path), &mut hash);
+        for file in &files {
+            hash.update(file.as_str());
+            hash_file(&self.repo.join(file), &mut hash);
         }
-        Some(super::hex(&hash.finalize()))
+        (!files.is_empty()).then(|| super::hex(&hash.finalize()))
     }
 }
 
-/// Name and content, the target of a link, or the name alone of anything that cannot be read without waiting.
+/// Name, mode and content, the target of a link, or the name alone of anything that cannot be read without waiting.
 fn hash_file(path: &Utf8Path, hash: &mut Sha256) {
     hash.update(path.file_name().unwrap_or_default());
+    let mode = path.symlink_metadata().map_or(0, |meta| meta.permissions().mode());
+    hash.update(mode.to_le_bytes());
     if let Ok(target) = path.read_link_utf8() {
         return hash.update(target.as_str());
     }
     if !path.is_file() {
         return;
     }
-    let Ok(mut file) = std::fs::File::open(path) else { return };
+    // What cannot be read is as if it were empty.
+    let _unreadable = hash_content(path, hash);
+}
+
+pub(super) fn hash_content(path: &Utf8Path, hash: &mut Sha256) -> std::io::Result<()> {
+    let mut file = std::fs::File::open(path)?;
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = file.read(&mut buffer) {
-        hash.update(&buffer[..read]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => hash.update(&buffer[..read]),
+        }
     }
 }
 

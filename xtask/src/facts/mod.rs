@@ -11,6 +11,7 @@ mod heredoc;
 pub mod ignore;
 #[cfg(test)]
 pub mod lab;
+pub mod lfs;
 mod machine;
 pub mod mounted;
 mod parser;
@@ -39,6 +40,7 @@ use crate::config::{Build, Config, Env};
 use crate::error::Fault;
 use crate::event::{Event, Recorded};
 use crate::exec::Runner;
+use crate::files;
 use crate::plan::labels::MadeOf;
 pub use changes::add_since_release;
 use changes::compared;
@@ -209,6 +211,7 @@ pub fn gather(
     env: &Env,
     rendered: &BTreeMap<Utf8PathBuf, String>,
 ) -> Result<Facts> {
+    refuse_logs_of_git(runner, repo, config)?;
     let now = now();
     let mut facts = Facts { source: in_actions(env), host_platform: host_platform(), ..Facts::default() };
     // Git is a dozen processes: meanwhile we read what does not need it.
@@ -242,6 +245,16 @@ pub fn gather(
     facts.run = run.map(|id| as_run(id)).unwrap_or_else(|| local_run(&recorded.event, facts.commit.as_deref(), &now));
     facts.now = now;
     Ok(facts)
+}
+
+/// Where a log is configured, a file of the commit may be: it would be replaced.
+fn refuse_logs_of_git(runner: &Runner, repo: &Utf8Path, config: &Config) -> Result<()> {
+    let logs = config.builds.iter().flat_map(|build| &build.tests).map(|test| &test.log);
+    let logs = logs.filter(|log| !log.starts_with(files::FOLDER)).flat_map(|log| [log.clone(), log.with_extension("xml")]);
+    let tracked = Git::new(runner, repo).in_index(&logs.collect());
+    let Some(path) = tracked.first() else { return Ok(()) };
+    let fault = Fault::usage(format!("the log of a test would replace {path}, which is a file of the commit"));
+    Err(fault.hint("let `log` name a file that git ignores").into())
 }
 
 /// What git knows of commits and what changed since them; where it knows nothing, why.

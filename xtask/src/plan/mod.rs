@@ -84,10 +84,34 @@ impl Plan {
         bases.chain(parents.filter(|is| !is.starts_with("build:") && !is.contains('@'))).map(str::to_owned).collect()
     }
 
+    /// The first thing that this run reads from a registry, or its cache there: a base, a parent, the image of a check.
+    pub fn reads(&self, registry: &str) -> Option<&str> {
+        let bases = self.builds.iter().flat_map(|build| &build.inputs).filter_map(|(name, _)| name.strip_prefix("base:"));
+        let parents = self.builds.iter().flat_map(|build| &build.parents).map(|(_, is)| is.as_str());
+        let checks = self.checks.iter().filter_map(|check| check.r#in.as_deref());
+        let stages = self.builds.iter().map(|build| &build.test);
+        let caches = stages.flat_map(|test| test.cache_from.iter().chain(&test.cache_to));
+        let caches = caches.filter_map(|cache| cache.split(',').find_map(|part| part.strip_prefix("ref=")));
+        let mut all = bases.chain(parents).chain(checks).chain(caches).filter(|is| !is.starts_with("build:"));
+        all.find(|reference| is_in(reference, registry))
+    }
+
     /// The ids of all builds.
     pub fn ids(&self) -> std::collections::BTreeSet<String> {
         self.builds.iter().map(|build| build.id.clone()).collect()
     }
+}
+
+/// Whether a reference is of a registry. What names none is of Docker Hub; what is official there, everybody may read.
+fn is_in(reference: &str, registry: &str) -> bool {
+    let host = |text: &str| text.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let is_hub = |host: &str| matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io");
+    let (name, registry) = (host(reference), host(registry));
+    if reference.contains('/') && (name.contains(['.', ':']) || name == "localhost") && !is_hub(&name) {
+        return name == registry;
+    }
+    let short = reference.split_once('/').map_or(reference, |(first, rest)| if is_hub(first) { rest } else { reference });
+    is_hub(&registry) && short.contains('/') && !short.starts_with("library/")
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

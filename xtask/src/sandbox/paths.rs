@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 
 use crate::error::Fault;
+use crate::files;
 
 /// Linux refuses longer socket paths (`sun_path` holds 108 bytes with the final zero).
 const SOCKET_LIMIT: usize = 107;
@@ -93,12 +94,7 @@ pub fn make_dir(dir: &Utf8Path) -> Result<()> {
 
 /// Writes beside and renames into place, readable for the owner alone.
 pub fn write(path: &Utf8Path, text: &str) -> Result<()> {
-    let context = || format!("cannot write {path}");
-    let dir = path.parent().with_context(context)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir).with_context(context)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).with_context(context)?;
-    file.persist(path).with_context(context)?;
-    Ok(())
+    files::put(path, text, files::PRIVATE)
 }
 
 /// Removes a file or an empty place; that it is not there is fine.

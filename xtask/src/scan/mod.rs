@@ -19,7 +19,7 @@ use crate::error::Fault;
 use crate::exec::{Exit, Runner};
 use crate::plan::{self, Build, Plan};
 use crate::registry::Live;
-use crate::{docker, parallel};
+use crate::{docker, files, parallel};
 use caches::Caches;
 use database::Ready;
 use report::{Counts, Finding, Found};
@@ -112,7 +112,7 @@ fn name(build: &Build) -> Option<String> {
 /// What concerns all of them: the ignore file, the folder of the reports. That one of them fails is its own result.
 pub fn run(job: &Job<'_>, targets: &[Target<'_>]) -> Result<Vec<Result<Outcome>>> {
     let folder = folder(job.repo);
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {folder}"))?;
+    files::make_folder(job.repo, &folder)?;
     sweep(&folder);
     let ignore = ignore(job)?;
     // Nothing is copied for what is only printed.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::build::{self, lock};
+use crate::build::lock;
 use crate::builder::InUse;
 use crate::cache::{self, Images, Kept, Usage};
 use crate::cmd::{Cmd, Effect};
@@ -110,7 +110,7 @@ fn row(Held { builder, usage }: &Held) -> Vec<String> {
 }
 
 fn prune(context: &Context) -> Result<()> {
-    let _lock = lock::take(&context.repo.join(build::FOLDER))?;
+    let _lock = lock::take(&context.runner, &context.repo)?;
     let mut shared = Vec::new();
     for builder in context.builders_in_use()? {
         if !builder.own {

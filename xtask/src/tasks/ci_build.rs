@@ -8,7 +8,7 @@ use camino::Utf8Path;
 
 use crate::build::images::Part;
 use crate::build::outcome::{Ending, Outcome, Results};
-use crate::build::store::{self, Store};
+use crate::build::store::Store;
 use crate::build::{self, caches, health, images, kept, lock};
 use crate::builder::{self, join};
 use crate::context::Context;
@@ -19,7 +19,7 @@ use crate::progress::display::Display;
 use crate::publish::{already, rebuild, stage};
 use crate::receipt::{self, record};
 use crate::registry::{Digest, Live};
-use crate::{candidate, docker, report, template};
+use crate::{candidate, docker, files, report, template};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -48,7 +48,7 @@ enum Mode {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<()> {
-    let _lock = lock::take(&context.repo.join(build::FOLDER))?;
+    let _lock = lock::take(&context.runner, &context.repo)?;
     match args.mode {
         Mode::Test => test(context, args, &context.resolved()?),
         Mode::Push => push(context, &context.plan()?),
@@ -119,7 +119,7 @@ fn test(context: &Context, args: &Args, plan: &Plan) -> Result<()> {
     record::built(&context.repo, plan, &results.builds, &registry, local)?;
     if results.builds.iter().any(|build| build.result != Ending::Skipped) {
         store.write(&folder)?;
-        store::write(&folder, "builds.json", &serde_json::to_string_pretty(&results)?)?;
+        files::write(&folder.join("builds.json"), &serde_json::to_string_pretty(&results)?)?;
         summary(context, &results)?;
     }
     print(context, plan, &results)?;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::build::images::Part;
-use crate::build::{self, health, lock, store};
+use crate::build::{self, health, lock};
 use crate::candidate::Digests;
 use crate::container::case::{self, Case, Machine};
 use crate::container::images::Parts;
@@ -22,7 +22,7 @@ use crate::progress::display::Display;
 use crate::progress::state::Steps;
 use crate::receipt::{Tested, record};
 use crate::registry::Live;
-use crate::{candidate, facts, report};
+use crate::{candidate, facts, files, report};
 
 /// What a test is reckoned to need; as many run at once as the engine's memory allows.
 const MEMORY: u64 = 1 << 30;
@@ -49,7 +49,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
     let plan = context.plan()?;
     let chosen = checks::chosen(&plan, &args.check)?;
     let folder = context.repo.join(build::FOLDER);
-    let _lock = lock::take(&folder)?;
+    let _lock = lock::take(&context.runner, &context.repo)?;
     let engine = health::engine(&context.runner)?;
     let gpus = engine["Runtimes"].get("nvidia").is_some() && std::path::Path::new("/dev/nvidia0").exists();
     let tested: Vec<&Build> = plan.builds.iter().filter(|build| !build.tests.is_empty() && args.check.is_empty()).collect();
@@ -103,7 +103,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         let tested_checks: Vec<Tested> = checked.iter().filter_map(check::Outcome::tested).collect();
         let ran = outcomes.iter().map(|outcome| outcome.passed).chain(checked.iter().map(|outcome| outcome.passed));
         if ran.flatten().next().is_some() {
-            store::write(&folder, "tests.json", &json)?;
+            files::write(&folder.join("tests.json"), &json)?;
         }
         record::tested(&context.repo, &plan, &outcomes, &tested_checks, &passed, &before)?;
         candidate::mark(&plan, &registry, &passed, &candidates, &platforms(&cases))?;
@@ -196,7 +196,7 @@ fn write_junit(cases: &[Vec<Case<'_>>], outcomes: &[Vec<Outcome>]) -> Result<()>
     let pairs = cases.iter().flatten().zip(outcomes.iter().flatten());
     for (case, outcome) in pairs.filter(|(_, outcome)| outcome.passed.is_some()) {
         let path = case.junit();
-        std::fs::write(&path, junit::xml(&case.build.id, &outcome.junit())).with_context(|| format!("cannot write {path}"))?;
+        files::write_in(Utf8Path::new(&case.container.checkout), &path, &junit::xml(&case.build.id, &outcome.junit()))?;
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::builder::kubernetes::{self, Kube};
-use crate::cmd::Cmd;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::Fault;
@@ -88,7 +87,7 @@ fn table(rows: &[Row]) -> String {
 }
 
 fn git(context: &Context) -> Row {
-    match context.runner.read(&Cmd::probe("git", "find git").arg("--version")) {
+    match context.runner.read(&crate::git::version()) {
         Ok(version) => Row::ok("git", version),
         Err(_) => Row::missing("git", "not found", "install git"),
     }

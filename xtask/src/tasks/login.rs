@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 
 use crate::context::Context;
 use crate::error::{self, Fault};
+use crate::event::Event;
 use crate::generated::Mode;
 use crate::{credentials, docker, report};
 
@@ -12,6 +13,10 @@ pub struct Args {}
 
 pub fn run(context: &Context, _args: &Args) -> Result<()> {
     let config = context.config()?;
+    if let Some(why) = needless(context, &config.registry)? {
+        report::note(&format!("not logged in: {why}"));
+        return Ok(());
+    }
     if let Some(name) = &config.registry_unset {
         return Err(Fault::not_ready(format!("cannot log in: ${{{name}}} is not set")).hint(format!("export {name}=…")).into());
     }
@@ -42,4 +47,23 @@ pub fn run(context: &Context, _args: &Args) -> Result<()> {
     }
     let said = format!("{error:#}").replace(&credentials.password, "***");
     Err(Fault::not_ready(said).hint(format!("check {} and {}", config.login.0, config.login.1)).into())
+}
+
+/// Why this run needs no login: a password is not sent where a checkout wants it, but where it is needed. `None`: it is.
+///
+/// Somebody who logs in by hand, with no event, is asked no questions.
+fn needless(context: &Context, registry: &str) -> Result<Option<String>> {
+    if !context.is_given_an_event() && context.recorded()?.event == Event::Local {
+        return Ok(None);
+    }
+    let plan = context.draft()?;
+    if plan.publishes {
+        return Ok(None);
+    }
+    if let Some(reference) = plan.reads(registry) {
+        report::note(&format!("nothing is published; {reference} is read"));
+        return Ok(None);
+    }
+    let registry = if registry.is_empty() { "any registry" } else { registry };
+    Ok(Some(format!("{} publishes nothing, and reads nothing from {registry}", plan.event.flag())))
 }

