@@ -260,7 +260,11 @@ pub fn imagetools_image(effect: Effect, reference: &str) -> Cmd {
 /// Points a tag at an image that is already in the registry, its digest kept; with `mark` at an index of its own.
 pub fn imagetools_create(effect: Effect, source: &str, tag: &str, mark: Option<&str>) -> Cmd {
     // Without the flag a single manifest is wrapped into an index, which has another digest.
-    let cmd = imagetools(effect, format!("publish {source} as {tag}")).args(["create", "--prefer-index=false", "--tag", tag]);
+    let why = match mark {
+        Some(_) => format!("prepare the removal of {source} at {tag}"),
+        None => format!("publish {source} as {tag}"),
+    };
+    let cmd = imagetools(effect, why).args(["create", "--prefer-index=false", "--tag", tag]);
     let cmd = match mark {
         Some(mark) => cmd.arg("--annotation").arg(format!("index:dev.slipway.removed={mark}")),
         None => cmd,

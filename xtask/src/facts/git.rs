@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest as _, Sha256};
@@ -98,9 +98,8 @@ impl<'a> Git<'a> {
     pub fn head(&self) -> Result<(String, String), String> {
         let text = self.raw("read the commit", &["log", "-1", "--format=%H %ct"])?;
         let (sha, seconds) = text.trim().split_once(' ').unwrap_or_default();
-        let seconds = seconds.parse().map_err(|_| format!("git cannot read the commit: it says `{}`", text.trim()))?;
-        let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));
-        Ok((sha.to_owned(), time.to_string()))
+        let seconds: i64 = seconds.parse().map_err(|_| format!("git cannot read the commit: it says `{}`", text.trim()))?;
+        Ok((sha.to_owned(), super::rfc3339(seconds.try_into().unwrap_or(0))))
     }
 
     /// Every commit that a branch, a tag or the work tree leads to, with its time in seconds since 1970.

@@ -1,5 +1,7 @@
 //! Git asked for real: what it knows of a commit, and every way in which it knows nothing.
 
+use std::process::Command;
+
 use super::*;
 use crate::facts::lab::Lab;
 
@@ -128,4 +130,22 @@ fn a_repository_of_somebody_else() {
             "git does not trust {folder}, which belongs to another user (run `git config --global --add safe.directory {folder}`)"
         )
     );
+}
+
+#[test]
+fn a_commit_of_any_time_is_read() {
+    let lab = Lab::cloned();
+    for (date, expected) in [("@-86400 +0000", "1970-01-01T00:00:00Z"), ("@300000000000 +0000", "9999-12-31T23:59:59Z")] {
+        let commit = Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "x"])
+            .env("GIT_COMMITTER_DATE", date)
+            .current_dir(lab.root.join("work"))
+            .status()
+            .unwrap();
+        // Not every git writes a time before 1970.
+        if commit.success() {
+            let (_, time) = Git::new(&lab.runner, &lab.root.join("work")).head().unwrap();
+            assert!(time == expected || date.starts_with("@-"), "{date}: {time}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ mod words;
 pub mod working;
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -194,7 +194,19 @@ pub fn memory() -> u64 {
 
 /// The time, RFC 3339 in UTC.
 pub fn now() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+    since_1970(SystemTime::now())
+}
+
+fn since_1970(time: SystemTime) -> String {
+    rfc3339(time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+/// RFC 3339 in UTC, of seconds since 1970. A clock or a commit may be wrong by any amount: what has no such text is the
+/// nearest that has one.
+pub fn rfc3339(seconds: u64) -> String {
+    /// 9999-12-31T23:59:59Z
+    const LAST: u64 = 253_402_300_799;
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds.min(LAST))).to_string()
 }
 
 /// Everything that a plan needs to know, in one go.

@@ -161,3 +161,18 @@ fn a_dockerfile_that_is_none() {
     );
     assert_eq!(crate::error::exit_code(&error), crate::error::Code::Usage);
 }
+
+#[test]
+fn a_clock_or_a_commit_that_is_wrong_by_any_amount_is_no_panic() {
+    for (seconds, expected) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (1_767_225_600, "2026-01-01T00:00:00Z"),
+        (253_402_300_799, "9999-12-31T23:59:59Z"),
+        (253_402_300_800, "9999-12-31T23:59:59Z"),
+        (u64::MAX, "9999-12-31T23:59:59Z"),
+    ] {
+        assert_eq!(rfc3339(seconds), expected);
+    }
+    let before = UNIX_EPOCH - Duration::from_secs(86_400);
+    assert_eq!(since_1970(before), "1970-01-01T00:00:00Z");
+}

@@ -79,7 +79,11 @@ fn push(context: &Context, plan: &Plan) -> Result<()> {
         report::result(&stage::table(&lines));
     }
     if lines.iter().all(|line| line.outcome == "unchanged") {
-        report::note(&format!("nothing to do: {} tags are published", lines.len()));
+        report::note(&match lines.len() {
+            0 => "nothing to do: this event writes no tag once".to_owned(),
+            1 => "nothing to do: the tag is published".to_owned(),
+            tags => format!("nothing to do: {tags} tags are published"),
+        });
     }
     Ok(())
 }

@@ -77,7 +77,11 @@ pub fn run(context: &Context, args: &Args) -> Result<()> {
         report::result(&stage::table(&lines));
     }
     if lines.iter().all(|line| line.outcome == "unchanged") {
-        report::note(&format!("nothing to do: {} moving tags are where they belong", lines.len()));
+        report::note(&match lines.len() {
+            0 => "nothing to do: this event moves no tag".to_owned(),
+            1 => "nothing to do: the moving tag is where it belongs".to_owned(),
+            tags => format!("nothing to do: {tags} moving tags are where they belong"),
+        });
     }
     Ok(())
 }
