@@ -42,7 +42,7 @@ pub fn with_header(file: &str, header: &str) -> String {
     }
     let comment =
         if scan(&bytes[start..], "#", false).is_empty() && !scan(&bytes[start..], "//", false).is_empty() { "//" } else { "#" };
-    let lines = file[start..].split_inclusive('\n').take_while(|line| one(line.as_bytes(), comment).is_some());
+    let lines = file[start..].split_inclusive('\n').take_while(|line| one(trim_start(line.as_bytes()), comment).is_some());
     let (above, below) = file.split_at(start + lines.map(str::len).sum::<usize>());
     let end = if above.ends_with('\n') || above.trim_start_matches('\u{feff}').is_empty() { "" } else { "\n" };
     format!("{above}{end}{comment} {header}\n{below}")
@@ -52,8 +52,8 @@ pub fn with_header(file: &str, header: &str) -> String {
 pub fn first_line(file: &str) -> &str {
     let file = file.trim_start_matches('\u{feff}');
     let mut lines = file[shebang(file.as_bytes())..].lines();
-    let is_directive = |line: &&str| ["#", "//"].iter().any(|comment| one(line.as_bytes(), comment).is_some());
-    lines.find(|line| !is_directive(line)).unwrap_or_default()
+    let is_one = |line: &str, comment| one(trim_start(line.as_bytes()), comment).is_some();
+    lines.find(|line| !["#", "//"].iter().any(|comment| is_one(line, comment))).unwrap_or_default()
 }
 
 pub fn without_bom(bytes: &[u8]) -> &[u8] {
@@ -163,6 +163,7 @@ mod tests {
             ("# syntax=x\n# escape=`\nFROM a\n", "# syntax=x\n# escape=`\n# h\nFROM a\n"),
             ("# syntax=x\r\n# check=y\r\nFROM a", "# syntax=x\r\n# check=y\r\n# h\nFROM a"),
             ("# syntax=x", "# syntax=x\n# h\n"),
+            ("# syntax=x\n\u{a0} # escape=`\nFROM a", "# syntax=x\n\u{a0} # escape=`\n# h\nFROM a"),
             ("# syntax=x\n# a=b\n# escape=`\n", "# syntax=x\n# h\n# a=b\n# escape=`\n"),
             ("\u{feff}FROM a", "\u{feff}# h\nFROM a"),
             ("#!run\n# syntax=x\nFROM a", "#!run\n# syntax=x\n# h\nFROM a"),

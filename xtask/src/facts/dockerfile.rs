@@ -3,13 +3,53 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
+use super::ignore::Ignore;
 use super::parser::{self, Unread};
 use super::stages::File;
 use super::taken::Taken;
-use super::{Dockerfile, hex, predefined, sources};
+use super::{hex, predefined, sources};
+
+/// What a Dockerfile takes from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dockerfile {
+    /// SHA-256 of its text.
+    pub sha256: String,
+    /// External images of FROM, COPY --from and RUN --mount=from=, arguments filled in, sorted; stages left out.
+    pub images: Vec<String>,
+    /// Sources of COPY, ADD and bind mounts, relative to the context, as patterns; `None`: the whole context.
+    pub sources: Option<Vec<String>>,
+    /// By source (`.`: the context): what `--exclude` leaves out of it, where every step that takes it leaves out the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub excludes: BTreeMap<String, Ignore>,
+    /// What ADD downloads; its content is not known here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remotes: Vec<String>,
+    /// Why it counts as taking the whole context, though it does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<String>,
+    /// Why it may make another image each time, of the same files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub always: Option<String>,
+    /// `COPY --parents`: the folders around a source are taken, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parents: bool,
+    /// Has ONBUILD steps, which run in whatever is built on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onbuild: bool,
+    /// Files of the context that its install steps name, see `installs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installs: Vec<String>,
+    /// The image of `# syntax=`; also among `images`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syntax: Option<String>,
+    /// The first part of it that this program cannot read; BuildKit decides whether it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<Unread>,
+}
 
 /// Name → value of each build argument; `None`: it is given, but its value is not known yet.
 pub type Args = BTreeMap<String, Option<String>>;
@@ -53,6 +93,7 @@ pub fn read(bytes: &[u8], args: &Args, target: Option<&str>, platforms: &[String
         always: taken.always,
         parents: taken.parents,
         onbuild: taken.onbuild,
+        installs: taken.installs.into_named(),
         syntax,
         unread,
     })

@@ -304,6 +304,22 @@ fn what_cannot_be_known_is_said() {
     assert!(read.parents && read.onbuild && !plain("FROM a\nCOPY x /\n").parents);
 }
 
+#[test]
+fn install_steps_name_files() {
+    for (text, expected) in [
+        ("WORKDIR /app\nCOPY . .\nRUN pip install -r reqs/prod.lst", vec!["reqs/prod.lst"]),
+        ("ARG R=reqs\nCOPY $R/prod.lst /tmp/list\nRUN pip install -r /tmp/list", vec!["reqs/prod.lst"]),
+        ("COPY [\"my list\", \"/l\"]\nRUN [\"pip\", \"install\", \"-r\", \"/l\"]", vec!["my list"]),
+        ("ADD reqs /r\nRUN <<E\nset -e\npip install -r /r/prod.lst\nE", vec!["reqs/prod.lst"]),
+        ("RUN --mount=type=bind,source=deps.list,target=/d apt-get install -y $(cat /d)", vec!["deps.list"]),
+        ("RUN --mount=source=deps,dst=/d \\\n  # all\n  apk add \\\n  $(cat /d/run)", vec!["deps/run"]),
+        ("COPY README.md x.sh /\nRUN cat /README.md && /x.sh install", vec![]),
+        ("COPY README.md /\nCMD pip install -r /README.md", vec![]),
+    ] {
+        assert_eq!(plain(&format!("FROM a\n{text}\n")).installs, expected, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_panics(lines in prop::collection::vec(

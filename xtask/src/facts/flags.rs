@@ -86,6 +86,11 @@ impl Mount {
         self.last(&["source", "src"])
     }
 
+    /// `target`, `dst` and `destination` are one field.
+    pub fn target(&self) -> Option<&str> {
+        self.last(&["target", "dst", "destination"])
+    }
+
     pub fn is_bind(&self) -> bool {
         // Whatever is not surely another one.
         let others = ["cache", "tmpfs", "secret", "ssh"];

@@ -9,6 +9,7 @@ mod flags;
 pub mod git;
 mod heredoc;
 pub mod ignore;
+pub mod installs;
 #[cfg(test)]
 pub mod lab;
 pub mod lfs;
@@ -45,10 +46,9 @@ use crate::plan::labels::MadeOf;
 pub use changes::add_since_release;
 use changes::compared;
 use content::Content;
+pub use dockerfile::Dockerfile;
 use git::Git;
-use ignore::Ignore;
 pub use machine::{emulates, host_platform, is_native, runs};
-pub use parser::Unread;
 
 /// Everything outside `images.toml` that decides a plan. Data, so that golden plans can be made of made-up facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,41 +139,6 @@ impl Default for Changed {
     fn default() -> Self {
         Changed::Unknown("nothing was compared".into())
     }
-}
-
-/// What a Dockerfile takes from outside.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dockerfile {
-    /// SHA-256 of its text.
-    pub sha256: String,
-    /// External images of FROM, COPY --from and RUN --mount=from=, arguments filled in, sorted; stages left out.
-    pub images: Vec<String>,
-    /// Sources of COPY, ADD and bind mounts, relative to the context, as patterns; `None`: the whole context.
-    pub sources: Option<Vec<String>>,
-    /// By source (`.`: the context): what `--exclude` leaves out of it, where every step that takes it leaves out the same.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub excludes: BTreeMap<String, Ignore>,
-    /// What ADD downloads; its content is not known here.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub remotes: Vec<String>,
-    /// Why it counts as taking the whole context, though it does not say so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub whole: Option<String>,
-    /// Why it may make another image each time, of the same files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub always: Option<String>,
-    /// `COPY --parents`: the folders around a source are taken, too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub parents: bool,
-    /// Has ONBUILD steps, which run in whatever is built on it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub onbuild: bool,
-    /// The image of `# syntax=`; also among `images`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub syntax: Option<String>,
-    /// The first part of it that this program cannot read; BuildKit decides whether it can.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unread: Option<Unread>,
 }
 
 /// The environment; what is not UTF-8 is left out.

@@ -56,6 +56,8 @@ pub struct Instruction {
     pub flags: Flags,
     /// All that follows the flags.
     pub text: String,
+    /// The lines of its here-documents.
+    pub here: String,
     /// What ONBUILD puts off.
     pub trigger: Option<Box<Instruction>>,
 }
@@ -88,10 +90,10 @@ fn fill(bytes: &[u8], parsed: &mut Parsed) -> Result<(), Unread> {
                 continues = join(&mut logical, next, escape);
             }
         }
-        let instruction = Instruction::new(&logical, line, escape);
+        let mut instruction = Instruction::new(&logical, line, escape);
         if instruction.may_have_heredocs() {
             for heredoc in heredoc::all(&text(&logical)) {
-                skip(&mut lines, &heredoc, line)?;
+                skip(&mut lines, &heredoc, line, &mut instruction.here)?;
             }
         }
         if !KEYWORDS.contains(&instruction.keyword.as_str()) && parsed.unread.is_none() {
@@ -143,13 +145,15 @@ fn join(logical: &mut Vec<u8>, line: &[u8], escape: u8) -> bool {
     }
 }
 
-/// Takes the body of a here-document away.
-fn skip(lines: &mut Lines<'_>, heredoc: &heredoc::Heredoc, begin: usize) -> Result<(), Unread> {
+/// Takes the body of a here-document away, and adds it to `here`.
+fn skip(lines: &mut Lines<'_>, heredoc: &heredoc::Heredoc, begin: usize, here: &mut String) -> Result<(), Unread> {
     while let Some(line) = lines.next()? {
         let tabs = line.iter().take_while(|byte| heredoc.chomp && **byte == b'\t').count();
         if &line[tabs..] == heredoc.name.as_bytes() {
             return Ok(());
         }
+        here.push('\n');
+        here.push_str(&text(line));
     }
     Err(Unread { line: begin, why: format!("the here-document `{}` does not end", heredoc.name) })
 }
@@ -168,7 +172,7 @@ impl Instruction {
         let logical = trim(logical);
         let keyword = text(&logical[..keyword_end(logical)]).to_lowercase();
         let (flags, arguments) = Flags::cut(rest(logical), escape);
-        Instruction { line, keyword, flags, text: text(arguments).trim().to_owned(), trigger: None }
+        Instruction { line, keyword, flags, text: text(arguments).trim().to_owned(), here: String::new(), trigger: None }
     }
 
     fn may_have_heredocs(&self) -> bool {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::dockerfile::Args;
+use super::installs::Installs;
 use super::parser::{Instruction, Parsed, Unread, is_separator};
 use super::taken::Taken;
 use super::words::Vars;
@@ -102,6 +103,7 @@ impl<'a> File<'a> {
             let others_may_exist = !matches!(&bases[index], Base::Image(image) if image == "scratch");
             let own = || Vars { known: BTreeMap::new(), others_may_exist, escape: self.escape };
             let mut vars = above.and_then(|above| scopes.get(&above)).cloned().unwrap_or_else(own);
+            taken.installs.workdir("/");
             for instruction in &self.stages[index].steps {
                 self.step(instruction, &global, &mut vars, taken)?;
             }
@@ -158,6 +160,7 @@ impl<'a> File<'a> {
                 let sources = sources(instruction);
                 let excludes = Taken::excludes(flags, sources.len());
                 sources.iter().for_each(|path| taken.source_without(vars.expand(path), &excludes));
+                places(instruction, vars, &mut taken.installs);
             }
             "add" => {
                 let sum = flags.get("checksum").map(|sum| vars.expand(sum).unwrap_or_default());
@@ -165,15 +168,24 @@ impl<'a> File<'a> {
                 let sources = sources(instruction);
                 let excludes = Taken::excludes(flags, sources.len());
                 sources.iter().for_each(|path| taken.add(vars.expand(path), fixed, &excludes));
+                places(instruction, vars, &mut taken.installs);
             }
+            "workdir" => vars.expand(&instruction.text).iter().for_each(|path| taken.installs.workdir(path)),
             "run" => {
                 for mount in flags.mounts() {
                     match mount {
                         Some(mount) if !mount.is_bind() || mount.get("from").is_some() => {}
-                        Some(bind) => taken.source(vars.expand(bind.source().unwrap_or("."))),
+                        Some(bind) => {
+                            let source = vars.expand(bind.source().unwrap_or("."));
+                            if let (Ok(source), Some(target)) = (&source, bind.target()) {
+                                taken.installs.place(source, target);
+                            }
+                            taken.source(source);
+                        }
                         None => taken.all("a --mount has quotes that cannot be read".into()),
                     }
                 }
+                taken.installs.run(&format!("{}{}", instruction.text, instruction.here), vars);
             }
             "onbuild" => {
                 let trigger = instruction.trigger.as_deref();
@@ -257,6 +269,14 @@ fn sources(instruction: &Instruction) -> Vec<String> {
     words.pop();
     words.retain(|word| heredoc::one(word).is_none());
     words
+}
+
+/// Where COPY and ADD put what they take, as far as that is known.
+fn places(instruction: &Instruction, vars: &Vars, installs: &mut Installs) {
+    let Some(place) = instruction.arguments().pop().and_then(|word| vars.expand(&word).ok()) else { return };
+    for source in sources(instruction).iter().filter_map(|source| vars.expand(source).ok()) {
+        installs.place(&source, &place);
+    }
 }
 
 /// Of several stages of one name the last counts.

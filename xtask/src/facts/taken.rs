@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::flags::Flags;
 use super::ignore::Ignore;
+use super::installs::Installs;
 use super::sources;
 use super::words::Gap;
 
@@ -23,6 +24,7 @@ pub struct Taken {
     pub always: Option<String>,
     pub parents: bool,
     pub onbuild: bool,
+    pub installs: Installs,
 }
 
 impl Taken {

@@ -8,6 +8,7 @@ mod caches;
 mod checks;
 mod clone;
 mod differential;
+mod directives;
 mod dockerfiles;
 mod examples;
 mod farm;
