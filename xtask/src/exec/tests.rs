@@ -109,3 +109,12 @@ fn lines_come_merged_and_in_order() {
     let exit = Runner::default().stream(&sh("echo a; echo b >&2; printf c"), |line| lines.push(line.to_owned())).unwrap();
     assert_eq!((exit.code, lines), (Some(0), vec!["a".to_owned(), "b".into(), "c".into()]));
 }
+
+#[test]
+fn an_answer_that_is_too_long_is_none() {
+    let cmd =
+        Cmd::probe("sh", "talk").args(["-c", "while :; do echo 0123456789; done"]).timeout(Duration::from_secs(60)).most(1000);
+    let exit = Runner::default().output(&cmd).unwrap();
+    assert!(exit.overflowed && !exit.ok() && !exit.timed_out && exit.stdout.len() <= 1000, "{}", exit.stdout.len());
+    assert_eq!(exit.reason(&cmd), "an answer of more than 1.0 kB");
+}

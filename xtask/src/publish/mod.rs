@@ -329,4 +329,32 @@ mod tests {
         };
         assert!(write(&memory.hooked(hook), &journal, &tags, &steps).is_err());
     }
+
+    #[test]
+    fn two_runs_that_publish_at_once_end_with_one_image_under_all_tags() {
+        // The other run writes its own image of the same key right after this write of ours.
+        for at in 0..2 {
+            let memory = std::sync::Arc::new(Memory::default());
+            let build = one();
+            for n in [1, 2] {
+                memory.add(&d(n), &[(labels::KEY, &build.key)], &[&crate::marks::of_image("r/a:tested", &d(n))]);
+            }
+            let tags: Vec<Once<'_>> =
+                ["r/a:v1", "r/a:1"].map(|name| Once { tag: name.into(), digest: d(2), ..tag(&build, Rule::Refuse) }).into();
+            let found = steps(&memory.view(), &tags).unwrap();
+            let (other, writes) = (std::sync::Arc::clone(&memory), std::sync::atomic::AtomicUsize::new(0));
+            let hook = move |op: &Op| {
+                if op.changes() && writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == at {
+                    other.set(["r/a:v1", "r/a:1"][at], &d(1));
+                }
+                Ok(())
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let path = camino::Utf8PathBuf::try_from(folder.path().join("journal")).unwrap();
+            let journal = Journal::new(&crate::exec::Runner::default(), path);
+            let now = write(&memory.hooked(hook), &journal, &tags, &found).unwrap();
+            assert_eq!(memory.get("r/a:v1"), memory.get("r/a:1"), "{at}");
+            assert!(now.iter().all(|now| Some(now) == memory.get("r/a:v1").as_ref()), "{at}: {now:?}");
+        }
+    }
 }
