@@ -10,6 +10,9 @@ const BRANCH: &str = "[on.branch.main]\ntags = [\"edge-{branch}\", \"stable\"]\n
 #[test]
 fn a_tag_of_a_branch_goes_back_with_it() {
     let tiny = Tiny::of(1);
+    // Without a version: two images of one version may take a tag from each other.
+    tiny.edit("docker/images.toml", "version-file = \"VERSION\"\n", "");
+    tiny.edit("docker/images.toml", "[on.manual]\ntags = [\"{version}\"]\n", "");
     tiny.edit("docker/images.toml", "[on.tag]", BRANCH);
     let origin = tempfile::tempdir().unwrap();
     let origin = origin.path().to_str().unwrap();
