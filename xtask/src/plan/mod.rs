@@ -28,7 +28,7 @@ pub use key::{BY_NAME, mark_on_published};
 pub use narrow::narrow;
 pub use planner::plan;
 pub use published::{commits, looks};
-pub use publishers::{moves, writes};
+pub use publishers::{may_move, moves};
 pub use reuse::reuse;
 pub use select::{NARROWED, policy_of, shorten};
 pub use tags::{is_written_once, told};

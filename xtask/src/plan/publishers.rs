@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::planner::Input;
 use super::select::{is_for, policy_of};
-use super::tags::tags;
+use super::tags::{is_written_once, tags};
 use crate::config::placeholder::{Piece, pieces};
 use crate::config::{Build, Config, EventKey, Policy};
 use crate::event::Event;
@@ -31,9 +31,10 @@ pub fn of<'a>(build: &'a Build, tag: &str) -> impl Iterator<Item = &'a Policy> {
     build.on.iter().filter(writes)
 }
 
-/// Whether some event may write a tag.
-pub fn writes(build: &Build, tag: &str) -> bool {
-    of(build, tag).next().is_some()
+/// Whether some event may move a tag, which is not one that is written once.
+pub fn may_move(build: &Build, fits: impl Fn(&str) -> bool) -> bool {
+    let templates = build.on.iter().filter(|policy| publishes(policy)).flat_map(|policy| &policy.tags);
+    templates.filter(|template| !is_written_once(template)).any(|template| fits(template))
 }
 
 /// Whether the release of a version moves a tag (full reference). Neither git nor a file is asked.

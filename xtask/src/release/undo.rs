@@ -8,9 +8,9 @@ use crate::config::{Build, Config};
 use crate::error::Fault;
 use crate::forward::{Ancestry, Order, Ours, look, order};
 use crate::journal::{Record, Source, Start, Undo, as_it_was};
-use crate::plan::{labels, writes};
+use crate::plan::{labels, may_move};
 use crate::registry::{Digest, Registry, split};
-use crate::retention::kind::{Kind, Kinds};
+use crate::retention::kind::{Kind, Kinds, fits};
 use crate::version::Version;
 
 /// How many faults of a journal are named.
@@ -111,7 +111,7 @@ fn why_foreign(config: &Config, kinds: &Kinds, name: &str, was_there: bool) -> O
         Kind::Released => None,
         Kind::Once { .. } if was_there && !replaces() => Some("written once, so that it had no other image before"),
         Kind::Once { .. } => None,
-        Kind::Other if targets.iter().any(|build| writes(build, tag)) => None,
+        Kind::Other if targets.iter().any(|build| may_move(build, |template| fits(template, tag))) => None,
         Kind::Other => Some("a tag that no event writes"),
     }
 }
@@ -186,6 +186,11 @@ mod tests {
             // What is only left to others, and marks that are only read, count too.
             let left = Record { left: [tag.to_owned()].into(), ..Record::default() };
             assert_eq!(refuse_foreign(&config, &left).is_ok(), expected.is_empty() || expected == "written once", "{tag}");
+        }
+        // No branch publishes: what is no version and no template has somebody else's name.
+        let releases = crate::plan::testing::config(&text.replace("on.branch.main.tags = ['{branch}']\n", ""));
+        for (tag, is_ours) in [("latest", true), ("1", true), ("x", false), ("by-hand", false), ("main", false)] {
+            assert_eq!(refuse_foreign(&releases, &record(&format!("ghcr.io/acme/i:{tag}"), Some(1))).is_ok(), is_ours, "{tag}");
         }
         assert!(refuse_foreign(&replacing, &record("ghcr.io/acme/i:v1.0.0", Some(1))).is_ok());
         let many = Record { left: (0..99).map(|n| format!("r/{n}:latest")).collect(), ..Record::default() };

@@ -102,6 +102,11 @@ impl Kinds {
     }
 }
 
+/// Whether a tag may come of a template.
+pub fn fits(template: &str, tag: &str) -> bool {
+    Template::new(template).is_some_and(|template| template.pattern.is_match(tag))
+}
+
 impl Template {
     /// `None` where it is no pattern that can be matched; its tags are then nobody's and stay.
     fn new(text: &str) -> Option<Template> {
