@@ -268,7 +268,11 @@ impl Log {
             }
             let room = LONGEST.saturating_sub(self.rest.len());
             let part = if part.len() > room { part.trim_end_matches('\r').rsplit('\r').next().unwrap_or(part) } else { part };
-            self.rest.push_str(&part[..part.floor_char_boundary(room)]);
+            let mut end = room.min(part.len());
+            while !part.is_char_boundary(end) {
+                end -= 1;
+            }
+            self.rest.push_str(&part[..end]);
             if line.is_some() {
                 self.lines.push_back(clean(&std::mem::take(&mut self.rest)));
             }

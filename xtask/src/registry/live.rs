@@ -1,5 +1,6 @@
 //! A real registry, through `crane` where it is, else through `docker buildx imagetools`.
 
+mod manifest;
 mod peek;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::cmd::{Cmd, Effect};
 use crate::docker;
 use crate::error::Fault;
 use crate::exec::Runner;
+use manifest::{by_platform, children, parts, size};
 pub use peek::{Peek, Peeked};
 
 /// Waits between attempts. crane itself tries a 5xx three times before it gives up.
@@ -209,33 +211,6 @@ impl Live {
         let config = |child: &String| self.json(&crane::config(self.effect(Effect::Probe), child));
         Ok(Some(super::each(&children, config)?.iter().flatten().map(Image::from_config).collect()))
     }
-}
-
-/// The images of an index.
-fn children(index: &Value, reference: &str) -> Vec<String> {
-    by_platform(index, reference).into_iter().map(|(_, image)| image).collect()
-}
-
-/// The same with the platform of each.
-fn by_platform(index: &Value, reference: &str) -> Vec<(String, String)> {
-    let repository = reference.split('@').next().map_or(reference, |name| split(name).0);
-    // Attestations stand beside the images, with the platform unknown/unknown.
-    let is_image = |child: &&Value| child["platform"]["os"] != "unknown";
-    let platform = |child: &Value| {
-        let parts = ["os", "architecture", "variant"].map(|part| child["platform"][part].as_str().unwrap_or_default());
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
-    };
-    let name = |child: &Value| Some((platform(child), format!("{repository}@{}", child["digest"].as_str()?)));
-    index["manifests"].as_array().into_iter().flatten().filter(is_image).filter_map(name).collect()
-}
-
-/// What a manifest or an index lists.
-fn parts(manifest: &Value) -> impl Iterator<Item = &Value> {
-    ["layers", "manifests"].into_iter().filter_map(|list| manifest[list].as_array()).flatten()
-}
-
-fn size(part: &Value) -> u64 {
-    part["size"].as_u64().unwrap_or(0)
 }
 
 impl Registry for Live {
