@@ -97,6 +97,9 @@ pub fn reach(named: &Named, repo: &Utf8Path, why: impl Into<String>, args: &[&st
     let off = OFF_IN_FETCH.iter().flat_map(|setting| ["-c", *setting]);
     let args: Vec<&str> = off.chain(args.iter().copied()).collect();
     let mut cmd = named.off(ask(repo, why, &args)).timeout(LONG);
+    if named.has_server_program {
+        return cmd;
+    }
     for (name, value) in &mut cmd.env {
         match name.as_str() {
             "GIT_ALLOW_PROTOCOL" => *value = PROTOCOLS.into(),
@@ -118,6 +121,9 @@ pub struct Named {
     settings: Vec<String>,
     /// Names of filters that change what is checked out.
     pub smudges: Vec<String>,
+    /// A remote names a program of its own (`uploadpack`, `vcs`). The first of such settings counts, which no other
+    /// takes back, so nothing is asked of any remote then.
+    has_server_program: bool,
 }
 
 impl Named {
@@ -162,8 +168,10 @@ impl Named {
             ("hook", _) if !name.is_empty() => {
                 return self.off_as(&format!("hook.{name}.enabled"), "=false");
             }
-            ("remote", "uploadpack") => "=git-upload-pack",
-            ("remote", "vcs") => "=none",
+            ("remote", "uploadpack" | "vcs") => {
+                self.has_server_program = true;
+                return Ok(());
+            }
             // An empty one makes git forget all helpers before it.
             ("credential", "helper") if !is_own => return self.off_as("credential.helper", "="),
             _ => return Ok(()),

@@ -132,8 +132,10 @@ fn a_fetch_executes_nothing_either() {
     let (script, sprung) = trap(&lab);
     let first = lab.head("work");
     lab.commit("origin", "b.txt", "2");
+    let origin = format!("file://{}/origin", lab.root);
     for (name, url) in [
-        ("shallow", format!("file://{}/origin", lab.root)),
+        ("shallow", origin.clone()),
+        ("server", origin),
         ("helper", format!("ext::{script} %S")),
         ("proxy", "git://127.0.0.1:1/x".to_owned()),
         ("secure", "ssh://127.0.0.1:1/x".to_owned()),
@@ -145,6 +147,12 @@ fn a_fetch_executes_nothing_either() {
         let config = lab.root.join(name).join(".git/config");
         let text = std::fs::read_to_string(&config).unwrap();
         std::fs::write(&config, text.replace('\u{1}', " ")).unwrap();
+        if name == "shallow" {
+            // Else nothing is asked of any remote.
+            let more = config.with_file_name("more");
+            let text = std::fs::read_to_string(&more).unwrap();
+            std::fs::write(&more, text.replace("uploadpack = ", "unknown = ")).unwrap();
+        }
         let _setting_up = std::fs::remove_file(&sprung);
         let known = lab.ask(name, |git| git.at_origin("main"));
         assert_eq!(known.is_ok(), name == "shallow", "{name}: {known:?}");

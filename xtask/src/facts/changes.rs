@@ -273,14 +273,7 @@ impl Git<'_> {
             return Ok(());
         }
         let tags: &[&str] = if what.contains(&"--tags") { &[] } else { &["--no-tags"] };
-        let fetch = [
-            "fetch",
-            "--quiet",
-            "--unshallow",
-            "--upload-pack=git-upload-pack",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-        ];
+        let fetch = ["fetch", "--quiet", "--unshallow", "--no-write-fetch-head", "--no-recurse-submodules"];
         let (flags, refs): (Vec<&str>, Vec<&str>) = what.iter().copied().partition(|word| word.starts_with("--"));
         let words = [&fetch[..], tags, &flags, &[&remote], &refs].concat();
         let fetched = self.reach(self.limit * HISTORY, "fetch the history", &words);
