@@ -32,7 +32,8 @@ pub fn read(bytes: &[u8]) -> Directives {
     Directives { syntax, escape }
 }
 
-/// The text with a comment below its directives, which count at the very top only. JSON has no comments.
+/// The text with a comment below its directives, which count at the very top only, one or the other with blanks before
+/// it. JSON has no comments.
 pub fn with_header(file: &str, header: &str) -> String {
     let bytes = file.as_bytes();
     let start = bytes.len() - without_bom(bytes).len();
@@ -162,6 +163,7 @@ mod tests {
             ("# a comment\nFROM a\n", "# h\n# a comment\nFROM a\n"),
             ("# syntax=x\n# escape=`\nFROM a\n", "# syntax=x\n# escape=`\n# h\nFROM a\n"),
             ("# syntax=x\r\n# check=y\r\nFROM a", "# syntax=x\r\n# check=y\r\n# h\nFROM a"),
+            ("# check=y\n  # escape=`\nFROM a", "# check=y\n  # escape=`\n# h\nFROM a"),
             ("# syntax=x", "# syntax=x\n# h\n"),
             ("# syntax=x\n\u{a0} # escape=`\nFROM a", "# syntax=x\n\u{a0} # escape=`\n# h\nFROM a"),
             ("# syntax=x\n# a=b\n# escape=`\n", "# syntax=x\n# h\n# a=b\n# escape=`\n"),

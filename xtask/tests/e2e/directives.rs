@@ -20,6 +20,7 @@ fn directives_of_a_template_count() {
     let images =
         IMAGES.replace("NAMESPACE", &tiny.namespace).replace("variant =", "template = \"docker/Dockerfile.j2\"\nvariant =");
     tiny.write("docker/images.toml", &images);
+    tiny.write("VERSION", "v0.1.0");
 
     build(&tiny, &format!("# syntax={}\nFROM scratch\nCOPY --parents docker/Dockerfile.j2 /\n", frontend::NAME)).expect(0);
     let without = build(&tiny, "FROM scratch\nCOPY --parents docker/Dockerfile.j2 /\n").expect(1);
