@@ -247,13 +247,13 @@ fn what_was_undone_and_left_out_as_json() {
     let (one, two) = (format!("sha256:{}", "1".repeat(64)), format!("sha256:{}", "2".repeat(64)));
     let lab = Lab::with_docker(&format!("case \"$*\" in *Manifest.Digest*) echo {one}; exit ;; esac\n{GOOD}"));
     lab.write("docker/images.toml", format!("{HEAD}[image.web]\n"));
-    lab.write("j.jsonl", format!("{{\"tag\": \"ghcr.io/acme/web:1\", \"old\": \"{one}\", \"new\": \"{two}\"}}\n"));
+    lab.write("j.jsonl", format!("{{\"tag\": \"ghcr.io/acme/web:latest\", \"old\": \"{one}\", \"new\": \"{two}\"}}\n"));
     let json = |args: &[&str]| -> serde_json::Value {
         let ran = lab.run(&[args, &["--engine", "host", "--json"]].concat()).expect(0, &[]);
         serde_json::from_str(&ran.stdout).unwrap()
     };
     let undone = json(&["release", "--undo", "j.jsonl"]);
-    assert_eq!((&undone[0]["tag"], &undone[0]["back"]), (&"ghcr.io/acme/web:1".into(), &true.into()), "{undone:#}");
+    assert_eq!((&undone[0]["tag"], &undone[0]["back"]), (&"ghcr.io/acme/web:latest".into(), &true.into()), "{undone:#}");
 
     lab.git(&["init", "--quiet", "--initial-branch=main"]);
     lab.git(&["add", "--all"]);
