@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::health;
 use super::outcome::{self, Ending, Steps};
+use super::silence::{Pushing, Silence};
 use super::units::Group;
 use crate::builder::Builder;
 use crate::builder::spread::whole;
@@ -122,6 +123,7 @@ struct Watched {
     spent: BTreeMap<String, Spent>,
     end: Option<End>,
     asked: bool,
+    quiet: Silence,
     /// Why the engine is not there: neither bake nor the engine itself said anything.
     silence: Option<anyhow::Error>,
 }
@@ -144,7 +146,7 @@ pub fn run<'a>(shared: &Shared<'a>, group: &Group) -> Result<Attempt<'a>> {
     let state = State::new(bake.targets.iter().map(|(name, _)| name.as_str()));
     let spent = shared.spent.lock().map(|spent| spent.clone()).unwrap_or_default();
     let done = vec![None; targets.len()];
-    let watched = Mutex::new(Watched { state, done, spent, end: None, asked: false, silence: None });
+    let watched = Mutex::new(Watched { state, done, spent, end: None, asked: false, quiet: Silence::default(), silence: None });
     let started = Instant::now();
     let exit = shared.runner.statuses(
         &cmd,
@@ -209,6 +211,7 @@ fn targets<'a>(plan: &'a Plan, bake: &bake::Bake, group: &Group) -> Vec<Target<'
 
 impl Watched {
     fn take(&mut self, line: &str, elapsed: Duration, targets: &[Target<'_>], shared: &Shared<'_>) {
+        self.quiet.heard(elapsed);
         for at in self.state.feed(line) {
             let target = &targets[at];
             if self.state.is_exported(at) && self.done[at].is_none() && target.wanted {
@@ -219,6 +222,20 @@ impl Watched {
                 shared.display.running(&target.build.id, step, steps, self.state.pulled(at));
             }
         }
+    }
+
+    /// The builds that wait for their registry alone.
+    fn pushing<'a>(&self, targets: &'a [Target<'_>]) -> Vec<Pushing<'a>> {
+        let mut pushing = Vec::new();
+        for (at, target) in targets.iter().enumerate().filter(|(at, target)| target.wanted && self.done[*at].is_none()) {
+            let steps = self.state.steps(at, &target.parents);
+            if let Some(candidate) =
+                target.build.test.candidate.as_deref().filter(|_| steps.total > 0 && steps.done == steps.total)
+            {
+                pushing.push(Pushing { id: &target.build.id, candidate, limit: target.limit() });
+            }
+        }
+        pushing
     }
 
     fn line(&self, at: usize, target: &Target<'_>, elapsed: Duration) -> String {
@@ -273,6 +290,12 @@ fn watch(shared: &Shared<'_>, watched: &Mutex<Watched>, targets: &[Target<'_>], 
     if targets.iter().enumerate().any(late) {
         state.end = Some(End::Late);
         return true;
+    }
+    if state.quiet.is_due(elapsed) {
+        let pushing = state.pushing(targets);
+        if let Some(note) = state.quiet.note(elapsed, &pushing) {
+            shared.display.note(&note);
+        }
     }
     if state.asked || state.state.answered || elapsed < SILENCE {
         return false;

@@ -12,6 +12,7 @@ pub mod images;
 pub mod kept;
 pub mod lock;
 pub mod outcome;
+mod silence;
 pub mod store;
 mod transient;
 pub mod units;
