@@ -99,7 +99,7 @@ pub fn labels(input: &Input<'_>, build: &Build, key: &str, made_of: MadeOf) -> R
 
 /// Whether an image says that it is of a build: by its key, or by everything else that it was made of. An image whose
 /// parent was built with it has another key than the plan that finds this parent published, and the same in all other
-/// labels, see [`MadeOf`].
+/// labels, see [`MadeOf`]. Where the key promises nothing, neither do the others: a download changes none of them.
 pub fn fits(build: &super::Build, image: &BTreeMap<String, String>) -> bool {
     let theirs = |name: &str| image.get(name).map(String::as_str).unwrap_or_default();
     let ours = |name: &str| expected(build, name).unwrap_or_default();
@@ -107,7 +107,7 @@ pub fn fits(build: &super::Build, image: &BTreeMap<String, String>) -> bool {
         return true;
     }
     let same = [oci("title"), oci("version"), FILES.into(), BASES.into(), PARENTS.into()];
-    let is_known = !ours(FILES).is_empty() && !["", UNKNOWN].contains(&ours(PARENTS));
+    let is_known = build.is_settled_by_its_key() && !ours(FILES).is_empty() && !["", UNKNOWN].contains(&ours(PARENTS));
     is_known && !theirs(KEY).is_empty() && same.iter().all(|name| theirs(name) == ours(name))
 }
 
@@ -118,4 +118,30 @@ pub fn expected<'a>(build: &'a super::Build, name: &str) -> Option<&'a str> {
 
 fn oci(name: &str) -> String {
     format!("org.opencontainers.image.{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::build;
+
+    #[test]
+    fn an_image_of_another_key_fits_where_a_key_promises_something() {
+        let mut build = build("app");
+        let of = |key: &str| {
+            let labels = [(KEY, key), (FILES, "f"), (BASES, "scratch"), (PARENTS, "base=1")];
+            let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            [labels, vec![(oci("title"), "app".to_owned()), (oci("version"), "v1".to_owned())]].concat()
+        };
+        (build.key, build.labels) = ("1".into(), of("1"));
+        build.inputs = vec![("dockerfile".into(), "d".into())];
+        let image = |key: &str| -> BTreeMap<String, String> { of(key).into_iter().collect() };
+        assert!(fits(&build, &image("1")) && fits(&build, &image("2")));
+        build.inputs.push(("always".into(), "base: ADD of an address without a checksum".into()));
+        assert!(fits(&build, &image("1")) && !fits(&build, &image("2")));
+        let mut other = image("2");
+        other.insert(FILES.into(), "other".into());
+        build.inputs.pop();
+        assert!(!fits(&build, &other));
+    }
 }
