@@ -100,14 +100,10 @@ impl Context {
     /// for its machine, which may be another one.
     pub(super) fn another_setting(&self, then: &Build, now: &Build, is_local: bool) -> Option<String> {
         let config = self.config().ok()?.builds.iter().find(|build| build.id == then.id)?;
-        let is_timed = |name: &str| {
-            let written = name.split_once([':', ' ']).and_then(|(_, name)| config.args.get(name).or(config.labels.get(name)));
-            written.is_some_and(|text| text.contains("{timestamp}") || text.contains("{date}"))
-        };
         let labels = |name: &str| config.labels.contains_key(name);
         let platforms = then.platforms != now.platforms && !is_local;
         let (then, now) = (settings(then, &labels), settings(now, &labels));
-        let differs = |name: &&String| then.get(*name) != now.get(*name) && !is_timed(name);
+        let differs = |name: &&String| then.get(*name) != now.get(*name);
         then.keys().chain(now.keys()).find(differs).cloned().or_else(|| platforms.then(|| "platforms".to_owned()))
     }
 }

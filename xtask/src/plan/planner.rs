@@ -49,8 +49,7 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
     }
 
     // The clock is in the plan only where it decides something: else the same commit gives the same bytes.
-    let timed = |tag: &String| tag.contains("{timestamp}") || tag.contains("{date}");
-    let needs_time = selection.taken.iter().any(|taken| taken.policy.tags.iter().any(timed));
+    let needs_time = selection.taken.iter().any(is_timed);
     let ordered = parents::order(&input, &selection.taken)?;
     let run = platforms::of_run(&input, &ordered);
     let mut builds = Vec::with_capacity(ordered.len());
@@ -96,6 +95,12 @@ pub fn plan(config: &Config, event: &Event, facts: &Facts, only: &[Condition]) -
         skipped: selection.skipped.into_iter().map(|(id, reason)| Skipped { id, reasons: vec![reason] }).collect(),
         warnings,
     })
+}
+
+/// Whether the clock is in a text of a build.
+fn is_timed(taken: &select::Taken<'_>) -> bool {
+    let texts = taken.policy.tags.iter().chain(taken.build.args.values()).chain(taken.build.labels.values());
+    texts.into_iter().any(|text| text.contains("{timestamp}") || text.contains("{date}"))
 }
 
 /// What the file asks for and this program cannot do yet, said whenever it would have to.

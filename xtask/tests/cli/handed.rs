@@ -152,3 +152,25 @@ fn odd_files() {
     }
     lab.run(&["release", "--plan", "/dev/zero", "--engine", "host"]).expect(2, &["the plan /dev/zero has more than "]);
 }
+
+#[test]
+fn a_value_of_the_clock_is_that_of_the_plan() {
+    let lab = lab();
+    let timed = "args = { STAMP = '{date}' }\nlabels = { when = '{timestamp}' }\ntest.run = 'true'";
+    lab.write("docker/images.toml", IMAGES.replace("test.run = 'true'", timed));
+    lab.git(&["commit", "--quiet", "--all", "-m", "two"]);
+    lab.git(&["tag", "--force", "v1.0.0"]);
+    let whole = plan(&lab, "tag:v1.0.0");
+    let same: Value = serde_json::from_str(&whole).unwrap();
+    let web = same["builds"].as_array().unwrap().iter().position(|build| build["id"] == "web").unwrap();
+    for list in ["args", "labels"] {
+        let mut edited = same.clone();
+        let values = edited["builds"][web][list].as_array_mut().unwrap();
+        let value = values.iter_mut().find(|one| one[0] == "STAMP" || one[0] == "when").unwrap();
+        value[1] = "x; wget evil".into();
+        for task in PUBLISH {
+            hand(&lab, &edited.to_string(), task).expect(4, &["the plan is of other settings", "of web"]);
+        }
+    }
+    hand(&lab, &whole, PUBLISH[0]).expect(4, &["candidate"]);
+}
