@@ -86,3 +86,22 @@ fn the_variables_of_login_go_nowhere_either() {
     assert!(!sent && !ran.stderr.contains("hush"));
     assert!(login(&lab, &["--event", "branch:main"], &secrets).1);
 }
+
+#[test]
+fn a_push_that_may_make_up_for_another_needs_the_token() {
+    let lab = lab("[image.web]\n");
+    lab.write("Dockerfile", "FROM scratch\nCOPY web.txt /\n");
+    lab.write("web.txt", "1");
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "two"]);
+    lab.git(&["update-ref", "refs/remotes/origin/main", "HEAD"]);
+    lab.write("README.md", "no image takes it\n");
+    lab.git(&["add", "--all"]);
+    lab.git(&["commit", "--quiet", "-m", "three"]);
+    let (ran, sent) = login(&lab, &["--event", "branch:main"], &[]);
+    let ran = ran.expect(0, &["what ghcr.io/acme/web:edge holds decides what is published"]);
+    assert!(sent, "{}", ran.stderr);
+    let (ran, sent) = login(&lab, &["--event", "pr:1"], &[]);
+    ran.expect(0, &["not logged in"]);
+    assert!(!sent);
+}
