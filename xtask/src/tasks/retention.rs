@@ -58,6 +58,7 @@ fn why_not(plan: &Plan, branches: &Branches) -> Option<String> {
     match &plan.event {
         _ if !plan.publishes => Some(format!("{flag} publishes nothing here")),
         Event::Local | Event::PullRequest { .. } => Some(format!("{flag} publishes nothing")),
+        Event::Tag { name } if plan.version.is_none() => Some(format!("{name} is no version, and only that of a release counts")),
         Event::Tag { .. } => None,
         Event::Branch { name, .. } | Event::Schedule { branch: Some(name) } | Event::Manual { branch: Some(name), .. }
             if name != default =>
@@ -243,6 +244,12 @@ mod tests {
         for (event, publishes, checked_out, expected) in [
             (Event::Tag { name: "v1.0.0".into() }, true, None, ""),
             (Event::Tag { name: "v1.0.0".into() }, true, Some("release-1"), ""),
+            (
+                Event::Tag { name: "deploy-1".into() },
+                true,
+                Some("feature"),
+                "deploy-1 is no version, and only that of a release counts",
+            ),
             (Event::Tag { name: "nightly".into() }, false, None, "tag:nightly publishes nothing here"),
             (branch("trunk"), true, None, ""),
             (branch("trunk"), true, Some("trunk"), ""),
@@ -268,6 +275,7 @@ mod tests {
             (pull_request, true, None, "pr:12 publishes nothing"),
         ] {
             let mut plan = plan(Vec::new());
+            plan.version = matches!(&event, Event::Tag { name } if name.starts_with('v')).then(|| "v1.0.0".to_owned());
             (plan.event, plan.publishes) = (event, publishes);
             let branches = Branches { checked_out: checked_out.map(str::to_owned), default: "trunk".into() };
             assert_eq!(why_not(&plan, &branches).unwrap_or_default(), expected, "{:?}", plan.event);
