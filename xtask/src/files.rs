@@ -110,7 +110,7 @@ pub fn prepare(runner: &Runner, repo: &Utf8Path) -> Result<Utf8PathBuf> {
     make_folder(repo, &folder)?;
     let list = git::ask(repo, "look for files of git in the folder of the state", &["ls-files", "-z", "--", "target", FOLDER]);
     let listed = runner.output(&list)?;
-    let is_ours = |name: &str| name == "target" || name.starts_with(FOLDER);
+    let is_ours = |name: &str| name == "target" || Utf8Path::new(name).starts_with(FOLDER);
     if let Some(name) = listed.stdout.split('\0').find(|name| is_ours(name)) {
         let fault = Fault::refused(format!("git tracks {name}, which is where a run leaves its state"));
         return Err(fault.hint(format!("run `git rm -r --cached {name}`, and put /target into .gitignore")).into());

@@ -105,8 +105,9 @@ fn state_that_was_cloned_is_refused() {
     }
     let (lab, repo, _) = lab();
     lab.write("work", "target/other", "x");
+    lab.write("work", "target/slipway-notes.md", "x");
     lab.write("work", "target/slipway/.gitignore", "");
-    lab.git("work", "add --force target/other");
+    lab.git("work", "add --force target/other target/slipway-notes.md");
     let folder = prepare(&lab.runner, &repo).unwrap();
     assert_eq!(std::fs::read_to_string(folder.join(".gitignore")).unwrap(), "*\n", "what a full disk left is made good");
 }

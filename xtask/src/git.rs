@@ -29,9 +29,6 @@ const OFF: [&str; 8] = [
     "maintenance.auto=false",
 ];
 
-/// The same of a fetch. A key of ssh for this clone alone (`core.sshCommand`) is not used either.
-const OFF_IN_FETCH: [&str; 3] = ["core.sshCommand=ssh", "core.askPass=", "core.alternateRefsCommand=true"];
-
 /// Protocols that start nothing but ssh and git itself. `git` is not among them: it has a proxy command.
 const PROTOCOLS: &str = "file:http:https:ssh";
 
@@ -94,9 +91,7 @@ pub fn ask(repo: &Utf8Path, why: impl Into<String>, args: &[&str]) -> Cmd {
 
 /// A command that may get objects from where the clone comes from: a fetch, or a checkout in a partial clone.
 pub fn reach(named: &Named, repo: &Utf8Path, why: impl Into<String>, args: &[&str]) -> Cmd {
-    let off = OFF_IN_FETCH.iter().flat_map(|setting| ["-c", *setting]);
-    let args: Vec<&str> = off.chain(args.iter().copied()).collect();
-    let mut cmd = named.off(ask(repo, why, &args)).timeout(LONG);
+    let mut cmd = named.off(ask(repo, why, args)).timeout(LONG);
     if named.has_server_program {
         return cmd;
     }
@@ -172,6 +167,10 @@ impl Named {
                 self.has_server_program = true;
                 return Ok(());
             }
+            // The user's own stay. A key of ssh for this clone alone is not used either.
+            ("core", "sshcommand") if !is_own => "=ssh",
+            ("core", "askpass") if !is_own => "=",
+            ("core", "alternaterefscommand") if !is_own => "=true",
             // An empty one makes git forget all helpers before it.
             ("credential", "helper") if !is_own => return self.off_as("credential.helper", "="),
             _ => return Ok(()),

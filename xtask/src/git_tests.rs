@@ -208,6 +208,11 @@ fn a_setting_that_cannot_be_switched_off_is_refused() {
     assert_eq!(crate::error::exit_code(&error), crate::error::Code::Refused);
     let named =
         Named::read("global\0credential.helper\0local\0hook.a.b.command\0local\0filter.x.process\0local\0core.bare\0").unwrap();
+    // The user's own ssh stays, that of the clone does not.
+    let ssh = |scope: &str| Named::read(&format!("{scope}\0core.sshcommand\0{scope}\0core.askpass\0")).unwrap().settings;
+    assert_eq!((ssh("global"), ssh("system"), ssh("command")), (vec![], vec![], vec![]));
+    assert_eq!(ssh("local"), ["core.askpass=", "core.sshcommand=ssh"]);
+    assert_eq!(ssh("worktree"), ssh("local"));
     assert_eq!(
         (named.settings, named.smudges),
         (vec!["filter.x.process=".into(), "hook.a.b.enabled=false".into()], vec!["x".into()])
