@@ -71,12 +71,11 @@ fn each_field_that_has_an_effect() {
         ("/builds/1/platforms", serde_json::json!(["linux/s390x"]), "platforms of web"),
         ("/builds/1/parents", serde_json::json!([["debian", "ghcr.io/x@sha256:1"]]), "parent debian of web"),
     ];
-    for (field, value, words) in rows {
+    // All three tasks ask the same function, so each field is tried on one of them.
+    for (at, (field, value, words)) in rows.into_iter().enumerate() {
         let mut edited: Value = serde_json::from_str(&whole).unwrap();
         *edited.pointer_mut(field).unwrap_or_else(|| panic!("no {field}")) = value;
-        for task in PUBLISH {
-            hand(&lab, &edited.to_string(), task).expect(4, &[words, "hint: "]);
-        }
+        hand(&lab, &edited.to_string(), PUBLISH[at % 3]).expect(4, &[words, "hint: "]);
     }
     let mut edited: Value = serde_json::from_str(&whole).unwrap();
     edited["builds"][1]["action"] = "reuse".into();
